@@ -1,0 +1,1 @@
+"""Where things are kept: settings, database, registry, events, errors."""

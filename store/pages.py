@@ -1,0 +1,54 @@
+"""Long lists in pages: newest first, each page naming where the next one starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from store.errors import InvalidValue
+
+MOST = 1000
+Item = TypeVar("Item")
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """Part of a list.
+
+    Attributes
+    ----------
+    next_cursor : give it as `cursor` to get the page after this one; None on the last.
+    """
+
+    items: tuple[Item, ...]
+    next_cursor: str | None
+
+
+def storable(text: str) -> str:
+    """`text` without the character NUL, which Postgres cannot hold; it would fail every row written along with it."""
+    return text.replace("\x00", "\ufffd")
+
+
+def checked_limit(limit: int) -> int:
+    """`limit`, when it lies between 1 and 1,000.
+
+    Raises
+    ------
+    InvalidValue : it does not.
+    """
+    if not 1 <= limit <= MOST:
+        raise InvalidValue(
+            f"limit={limit} is not between 1 and {MOST}.",
+            remedy=f"Ask for 1 to {MOST} at a time.",
+            field="limit",
+            value=limit,
+        )
+    return limit
+
+
+def page_of(rows: Sequence[Row], limit: int, item: Callable[[Row], Item], key: Callable[[Row], str]) -> Page[Item]:
+    """A page from up to `limit + 1` rows: the one too many only says that there is more."""
+    shown = rows[:limit]
+    return Page(tuple(item(row) for row in shown), key(shown[-1]) if len(rows) > limit else None)
