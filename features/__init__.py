@@ -1,0 +1,1 @@
+"""What the data is: contracts, ingestion, snapshots, point-in-time views, the demo world."""
