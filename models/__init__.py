@@ -1,0 +1,1 @@
+"""What is learned: one folder per family, and the lifecycle they share."""

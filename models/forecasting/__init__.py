@@ -1,0 +1,1 @@
+"""Forecasts of many regular series: members, their combination, calibrated intervals."""

@@ -1,0 +1,1 @@
+"""What every family shares: the contract of a family, evaluation, the gate, the card."""

@@ -1,0 +1,1 @@
+"""Pricing: elasticities with intervals, demand that never rises with the price, and prices worth trying."""

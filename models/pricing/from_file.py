@@ -1,0 +1,271 @@
+"""A user's own sales file into the lifecycle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from features.parsing import as_number, as_text, as_times, dates_as_numbers, decimal_mark
+from features.reading import read_table
+from features.snapshot import write_dataset
+from models.pricing.panel import complete, numbers, positive
+from store.dataset import DatasetRef
+from store.errors import EmptyData, InvalidValue, MissingColumn, WrongType
+
+
+def prepare(
+    source: str | Path,
+    folder: Path,
+    *,
+    product: str,
+    price: str,
+    quantity: str,
+    time: str | None = None,
+    group: str | None = None,
+    controls: Sequence[str] = (),
+    cost: str | None = None,
+    competitor: str | None = None,
+    instruments: Sequence[str] = (),
+    segment: str | None = None,
+) -> tuple[DatasetRef, tuple[str, ...]]:
+    """Read a table of sales, check every column that has a role, and write it as a data set below `folder`.
+
+    Rows of one product, segment, group and time are added up, their price being the mean weighted by quantity; nothing
+    is dropped without a word. A date is read as one; other numbers in the time column number the periods.
+
+    Parameters
+    ----------
+    source : a CSV or Parquet file, or a database URL with `::table`.
+    product, price, quantity : columns with what was sold, at which price, and how much.
+    time : a date, or the number of a period.
+    group : panel unit, such as a store; its level is taken out.
+    segment : what elasticities are also told by, such as a region.
+    controls : columns that move both price and quantity, such as promotions.
+    cost, competitor : unit cost and the competitor's price of the same row.
+    instruments : columns that move the price, and the quantity only through it, such as costs.
+
+    Returns
+    -------
+    The data set with its roles, and what the user should know about it, one sentence each.
+
+    Raises
+    ------
+    FileUnreadable, EmptyData, MissingColumn, InvalidValue, WrongType : each says what is wrong and what to do.
+    """
+    frame = read_table(str(source))
+    frame.columns = [str(name).strip() for name in frame.columns]
+    roles = _roles(
+        {
+            "product": product,
+            "price": price,
+            "quantity": quantity,
+            "time": time,
+            "group": group,
+            "segment": segment,
+            "cost": cost,
+            "competitor": competitor,
+        },
+        controls,
+        instruments,
+    )
+    _check(frame, roles)
+    clean = pd.DataFrame(index=frame.index)
+    for role, name in roles.items():
+        if role in ("product", "group", "segment"):
+            clean[name] = _named(frame[name], role)
+        elif role == "time":
+            clean[name] = _time(frame[name])
+        elif role in ("price", "quantity"):
+            clean[name] = positive(_numeric(frame[name], role), role, zero=role == "quantity")
+        elif role.startswith("instrument"):
+            clean[name] = complete(_numeric(frame[name], "instrument"))
+        elif role.startswith("control"):
+            clean[name] = _control(frame[name])
+        else:
+            clean[name] = numbers(_numeric(frame[name], role), role)
+    if clean[quantity].sum() <= 0:
+        raise InvalidValue(
+            f"{quantity} is zero in all {len(clean)} rows: nothing was ever sold.",
+            remedy="Check which column holds the quantity.",
+            field=quantity,
+            value=0,
+        )
+    clean, merged = _merged(clean, roles)
+    ref = write_dataset(clean, folder, roles=roles, source=Path(str(source)).name)
+    return ref, (*_about(clean, roles), *merged)
+
+
+def _roles(single: Mapping[str, str | None], controls: Sequence[str], instruments: Sequence[str]) -> dict[str, str]:
+    roles = {role: str(name).strip() for role, name in single.items() if name}
+    roles |= {f"control:{at}": str(name).strip() for at, name in enumerate(controls)}
+    roles |= {f"instrument:{at}": str(name).strip() for at, name in enumerate(instruments)}
+    for role in ("product", "price", "quantity"):
+        if role not in roles:
+            raise MissingColumn(
+                f"No column is named as the {role}.", remedy=f"Name it with --{role} COLUMN.", field=role
+            )
+    seen: dict[str, str] = {}
+    for role, name in roles.items():
+        if name in seen:
+            raise InvalidValue(
+                f"The column {name!r} has two roles, {seen[name].split(':')[0]} and {role.split(':')[0]}.",
+                remedy="Give each role a column of its own.",
+                field=name,
+            )
+        seen[name] = role
+    return roles
+
+
+def _check(frame: pd.DataFrame, roles: Mapping[str, str]) -> None:
+    if not len(frame):
+        raise EmptyData("The table has no rows.", remedy="Check that the file holds data below its header.")
+    doubled = frame.columns[frame.columns.duplicated()]
+    if len(doubled):
+        raise InvalidValue(
+            f"Column {doubled[0]!r} occurs twice.", remedy="Rename or remove one of them.", field=str(doubled[0])
+        )
+    for role, name in roles.items():
+        if name not in frame.columns:
+            near = [str(one) for one in frame.columns if str(one).lower() == name.lower()]
+            hint = f"Did you mean {near[0]!r}?" if near else f"Columns: {', '.join(map(str, frame.columns[:30]))}."
+            option = role.split(":")[0]
+            raise MissingColumn(f"There is no column {name!r} (--{option}).", remedy=hint, field=name)
+
+
+def _named(series: pd.Series, role: str) -> pd.Series:
+    codes, levels = pd.factorize(series)
+    texts = np.asarray([*(as_text(level) for level in levels), None], dtype=object)[codes]
+    lost = np.asarray([text is None for text in texts])
+    if lost.any():
+        raise InvalidValue(
+            f"{series.name} ({role}) is missing in {int(lost.sum())} of {len(series)} rows, first in row "
+            f"{int(np.flatnonzero(lost)[0]) + 1}.",
+            remedy="Fill it in, or remove these rows.",
+            field=str(series.name),
+        )
+    return pd.Series(texts, index=series.index, dtype="str")
+
+
+def _numeric(series: pd.Series, role: str) -> pd.Series:
+    """Numbers as people write them: "€ 1,99", "1.234,50"."""
+    if pd.api.types.is_numeric_dtype(series):
+        return series
+    levels = [str(level) for level in series.dropna().unique()]
+    mark = decimal_mark(levels)
+    if mark is None:
+        for at, value in enumerate(series):
+            if not pd.isna(value):
+                try:
+                    as_number(str(value))
+                except ValueError:
+                    raise WrongType(
+                        f"{series.name} ({role}) is no number: {value!r} in row {at + 1}.",
+                        remedy="Write numbers, or name another column.",
+                        field=str(series.name),
+                        value=str(value),
+                    ) from None
+        mark = "."
+    parsed = [as_number(None if pd.isna(value) else value, mark) for value in series]
+    return pd.Series(parsed, index=series.index, name=series.name, dtype="float64")
+
+
+def _control(series: pd.Series) -> pd.Series:
+    if pd.api.types.is_bool_dtype(series):
+        return series.astype("float64")
+    if pd.api.types.is_numeric_dtype(series):
+        return series.astype("float64")
+    if pd.api.types.is_datetime64_any_dtype(series):
+        return series.astype("str")
+    if decimal_mark([str(level) for level in series.dropna().unique()[:5000]]) is not None:
+        return _numeric(series, "control")
+    return pd.Series([as_text(value) or "" for value in series], index=series.index, dtype="str")
+
+
+def _time(series: pd.Series) -> pd.Series:
+    name = str(series.name)
+    if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series):
+        values = complete(series, "time")
+        form = dates_as_numbers(name, values)
+        if form in ("YYYYMMDD", "YYYYMM"):
+            texts = pd.Series(values.astype(np.int64).astype(str), index=series.index)
+            read = pd.to_datetime(texts, format="%Y%m%d" if form == "YYYYMMDD" else "%Y%m")
+            return read.astype("datetime64[us]")
+        return pd.Series(values, index=series.index)
+    moments = as_times(series)
+    lost = moments.isna().to_numpy()
+    if lost.any():
+        at = int(np.flatnonzero(lost)[0])
+        raise InvalidValue(
+            f"{name} (time) is no date in {int(lost.sum())} of {len(series)} rows, first {series.iloc[at]!r} in row "
+            f"{at + 1}.",
+            remedy="Write dates as 2026-03-01, number the periods, or leave --time out.",
+            field=name,
+            value=str(series.iloc[at]),
+        )
+    days: pd.Series = moments.dt.normalize()
+    return days
+
+
+def _merged(frame: pd.DataFrame, roles: Mapping[str, str]) -> tuple[pd.DataFrame, list[str]]:
+    """One row per product, segment, group and time."""
+    time = roles.get("time")
+    if not time:
+        return frame, []
+    keys = [roles[role] for role in ("product", "segment", "group", "time") if role in roles]
+    if not frame.duplicated(keys).any():
+        return frame, []
+    price, quantity = roles["price"], roles["quantity"]
+    # Rows that sold nothing count a little, so that their price is not lost where all of them sold nothing.
+    weight = frame[quantity] + 1e-9 * max(1.0, float(frame[quantity].mean()))
+    grouped = frame.groupby(keys, sort=True, dropna=False)
+    sums = weight.groupby([frame[key] for key in keys], sort=True, dropna=False).sum()
+    found = pd.DataFrame({quantity: grouped[quantity].sum()})
+    for role, name in roles.items():
+        if name in keys or name == quantity:
+            continue
+        if pd.api.types.is_numeric_dtype(frame[name]):
+            known = frame[name].notna()
+            top = (frame[name].fillna(0.0) * weight).groupby([frame[key] for key in keys], sort=True).sum()
+            bottom = weight.where(known, 0.0).groupby([frame[key] for key in keys], sort=True).sum()
+            found[name] = top / (sums if role == "price" else bottom.where(bottom > 0))
+        else:
+            found[name] = grouped[name].first()
+    spread = grouped[price].agg(lambda values: values.max() / values.min() - 1)
+    differing = int((spread > 0.01).sum())
+    notes = [
+        f"{len(frame)} rows were added up to {len(found)}, one for each {', '.join(keys)}; in {differing} of them "
+        f"{price} differed and its mean was taken."
+        + ("" if "group" in roles else " If the rows are different shops or customers, name them with --group.")
+    ]
+    return found.reset_index()[list(frame.columns)], notes
+
+
+def _about(frame: pd.DataFrame, roles: Mapping[str, str]) -> list[str]:
+    product, price, quantity = roles["product"], roles["price"], roles["quantity"]
+    levels = frame.groupby(product)[price].nunique()
+    fixed = [str(name) for name in levels.index[levels < 2]]
+    zero = int((frame[quantity] == 0).sum())
+    notes = [
+        f"{len(frame)} rows of {len(levels)} products, {price} from {frame[price].min():.4g} to "
+        f"{frame[price].max():.4g}."
+    ]
+    if fixed:
+        shown = ", ".join(fixed[:5]) + (f" and {len(fixed) - 5} more" if len(fixed) > 5 else "")
+        notes.append(f"The price of {shown} never varied: nothing can be said about what another one would do.")
+    if zero:
+        notes.append(f"{zero} rows sold nothing: quantities are modelled as counts.")
+    time = roles.get("time")
+    if not time:
+        notes.append("Without --time a row counts as one week, and neither trend nor season can be told from prices.")
+    elif pd.api.types.is_numeric_dtype(frame[time]):
+        notes.append(f"{time} holds numbers, not dates: they are taken as weeks.")
+    lost = {
+        name: int(frame[name].isna().sum())
+        for role, name in roles.items()
+        if role in ("competitor", "cost") or role.startswith("control")
+    }
+    notes += [f"{name} is missing in {count} of {len(frame)} rows." for name, count in lost.items() if count]
+    return notes

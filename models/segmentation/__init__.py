@@ -1,0 +1,1 @@
+"""Segments of customers by their behaviour, stable in number and name, and what each customer is worth."""
