@@ -1,0 +1,1 @@
+"""One file per wire format, and the only place that speaks HTTP to a provider."""

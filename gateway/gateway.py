@@ -1,0 +1,370 @@
+"""The gateway: what every prompt passes, in the order in which it passes it.
+
+admitted (workspace, tokens, task, rate) → conversation → cache → decided → paid for → called → settled → answered
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway import metrics
+from gateway.account.budgets import Budgets
+from gateway.account.contents import Contents
+from gateway.account.ledger import Ledger
+from gateway.account.payment import Payment
+from gateway.account.preference_store import PreferenceStore
+from gateway.account.rates import Rates
+from gateway.account.record import CallRecord, Outcome
+from gateway.account.tokens import count_prompt, count_text
+from gateway.account.workspaces import Workspaces
+from gateway.call.breaker import Breakers
+from gateway.call.dispatch import Dispatcher
+from gateway.call.filters import filter_of
+from gateway.call.health import Health
+from gateway.call.probes import Prober
+from gateway.call.providers.wire import Answer
+from gateway.call.reading import Reading, text_of_answer
+from gateway.call.recall import Recall
+from gateway.call.replay import Told
+from gateway.call.run import Run
+from gateway.call.streaming import Streamed
+from gateway.call.threads import Threads
+from gateway.call.voting import Voting
+from gateway.choose.chooser import Chooser
+from gateway.choose.decision import Decision, Ranked
+from gateway.choose.listing import described, matching
+from gateway.choose.task import analyse
+from gateway.choose.virtual import Strategy
+from gateway.configuration.loading import Configuration
+from gateway.prompt import Prompt, Tenant
+from gateway.usage import Usage
+from store.errors import (
+    BudgetExceeded,
+    ContentRefused,
+    GatewayError,
+    NoCandidate,
+    NoConsensus,
+    RateLimited,
+    UnknownLlm,
+)
+
+# What the ledger calls "refused": the gateway itself said no. Of rates and unknown names nothing is written: whoever
+# sends them by the thousand would fill the ledger.
+_REFUSED = (BudgetExceeded, NoCandidate, ContentRefused, NoConsensus)
+_UNWRITTEN = (RateLimited, UnknownLlm)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A whole answer. What the gateway adds is `run.merit()`.
+
+    Attributes
+    ----------
+    body : in OpenAI's shape.
+    native : in the caller's own shape, where provider and caller speak the same and it is not OpenAI's.
+    """
+
+    run: Run
+    body: dict[str, Any]
+    native: dict[str, Any] | None = None
+
+
+# Told of every call that has ended, with its answer in OpenAI's shape or as it was read; must not wait.
+Ended = Callable[[Run, CallRecord, Mapping[str, Any] | Reading | None], None]
+
+
+@dataclass
+class Parts:
+    """What the gateway is made of; `gateway.opening` puts it together and replaces what a new configuration changes."""
+
+    configuration: Configuration
+    chooser: Chooser
+    dispatcher: Dispatcher
+    payment: Payment
+    budgets: Budgets
+    rates: Rates
+    ledger: Ledger
+    workspaces: Workspaces
+    contents: Contents
+    recall: Recall
+    threads: Threads
+    voting: Voting
+    breakers: Breakers
+    health: Health
+    prober: Prober
+    preferences: PreferenceStore
+    ended: Ended | None = None
+
+
+class Gateway:
+    """Everything a prompt passes. One in a process."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._allowed: dict[tuple[str, ...], frozenset[str]] = {}
+
+    def decide(self, prompt: Prompt) -> Decision:
+        """The decision alone: nothing is called, reserved or written.
+
+        Raises
+        ------
+        UnknownLlm, NoCandidate : nothing may answer.
+        """
+        return self._decide(self._enter(prompt), dry=True)
+
+    async def answer(self, prompt: Prompt, *, batch: str | None = None) -> Answered:
+        """A whole answer, chat or embeddings.
+
+        Parameters
+        ----------
+        batch : id of the batch that the prompt belongs to.
+
+        Raises
+        ------
+        GatewayError : of the class that says why there is none.
+        """
+        run = await self._admit(prompt)
+        run.batch = batch
+        try:
+            if (known := await self.parts.recall.find(run)) is not None:
+                await self._finish(run, "cached", known)
+                return Answered(run, known)
+            choices = await self._choose(run)
+            if run.decision is not None and run.decision.strategy == Strategy.ENSEMBLE:
+                answer = await self.parts.voting.answer(run)
+            else:
+                answer = await self.parts.dispatcher.complete(run, choices)
+                self._book(run, answer)
+            answer = filtered(run, answer)
+        except BaseException as error:
+            await self._failed(run, error)
+            raise
+        await self._finish(run, "ok", answer.body)
+        return Answered(run, answer.body, answer.native)
+
+    async def stream(self, prompt: Prompt) -> Streamed:
+        """An answer that has begun; iterate its `pieces()`.
+
+        Raises
+        ------
+        GatewayError : of the class that says why there is none; nothing was sent to the caller yet.
+        """
+        run = await self._admit(prompt)
+        try:
+            if (known := await self.parts.recall.find(run)) is not None:
+                return Streamed(run, Told(known), self._settle_cached)
+            choices = await self._choose(run)
+            if run.decision is not None and run.decision.strategy == Strategy.ENSEMBLE:
+                # There is a winner when all have answered: its text is then sent as a stream.
+                answer = filtered(run, await self.parts.voting.answer(run))
+                return Streamed(run, Told(answer.body), self._settle_voted)
+            begun = await self.parts.dispatcher.begin(run, choices)
+        except BaseException as error:
+            await self._failed(run, error)
+            raise
+        assert run.current is not None
+        assert run.upstreams is not None
+        provider = run.upstreams.providers[run.current.model.provider]
+        rule = filter_of(run.workspace.filters)
+        return Streamed(
+            run,
+            begun,
+            self._settle_stream,
+            filter=None if rule is None else rule.stream(),
+            drain=provider.on_disconnect == "drain",
+        )
+
+    def offered(self, tenant: Tenant) -> list[dict[str, Any]]:
+        """Strategies, ensembles and the models that a workspace may use, as `GET /v1/models` shows them."""
+        allowed = self._models_of(self.parts.workspaces.get(tenant.workspace).allowed_models)
+        models = self.parts.configuration.models.values()
+        shown = [described(model) for model in models if allowed is None or model.id in allowed]
+        return [*self.parts.chooser.names.listed(), *shown]
+
+    async def ready(self, prompt: Prompt) -> None:
+        """Read what deciding must not wait for: the likings of who asks, where they count."""
+        with suppress(UnknownLlm):  # told when it is decided, and counted until then like any other request
+            if self.parts.chooser.ask(prompt.model).strategy is Strategy.PREFERRED:
+                await asyncio.to_thread(self.parts.preferences.of, prompt.tenant)
+
+    async def _admit(self, prompt: Prompt) -> Run:
+        """What may enter: its conversation joined, its rate taken.
+
+        Raises
+        ------
+        RateLimited : not now.
+        """
+        await self.ready(prompt)
+        thread = None
+        if prompt.options.conversation is not None:
+            workspace = self.parts.workspaces.get(prompt.tenant.workspace)
+            prompt, thread = await self.parts.threads.continued(prompt, workspace, self._longest_context())
+        run = self._enter(prompt)
+        run.thread = thread
+        run.ticket = await self.parts.rates.take(
+            prompt.tenant, run.workspace, run.task.input_tokens + run.task.output_tokens
+        )
+        return run
+
+    def _enter(self, prompt: Prompt) -> Run:
+        """The prompt within what its workspace allows, counted and analysed."""
+        workspace = self.parts.workspaces.get(prompt.tenant.workspace)
+        limits = workspace.within(prompt.limits)
+        if limits is not prompt.limits:
+            prompt = replace(prompt, limits=limits)
+        tokens = count_prompt(prompt.body, prompt.kind)
+        return Run(prompt, workspace, analyse(prompt.body, prompt.kind, tokens, prompt.options.task))
+
+    def _longest_context(self) -> int:
+        return max((one.context for one in self.parts.configuration.models.values()), default=0)
+
+    def _decide(self, run: Run, *, dry: bool = False) -> Decision:
+        prompt, workspace = run.prompt, run.workspace
+        if prompt.options.explore and not workspace.explore:
+            prompt = replace(prompt, options=replace(prompt.options, explore=False))
+        allowed = self._models_of(workspace.allowed_models)
+        try:
+            return self.parts.chooser.decide(prompt, run.task, allowed=allowed, stay=run.prompt.stay, dry=dry)
+        except NoCandidate as none:
+            if none.details.get("unavailable"):
+                self._say_when(none)
+            raise
+
+    def _say_when(self, none: NoCandidate) -> None:
+        """When a model that gets no calls now may be asked again: the request is right, and comes too early."""
+        breakers = self.parts.breakers
+        away = [one for one, why in none.details["excluded"].items() if why.startswith("unavailable")]
+        waits = [wait for one in away if (wait := breakers.ready_in(one)) is not None]
+        none.retry_after = min(waits, default=None)
+        none.details = {**none.details, "overloaded": all(breakers.aside_for(one) is not None for one in away)}
+
+    def _models_of(self, patterns: tuple[str, ...]) -> frozenset[str] | None:
+        """Ids that a workspace's patterns allow; None: all."""
+        if not patterns:
+            return None
+        found = self._allowed.get(patterns)
+        if found is None:
+            if len(self._allowed) >= 1024:
+                self._allowed.clear()
+            found = self._allowed[patterns] = matching(patterns, self.parts.configuration.models)
+        return found
+
+    def reconfigured(self) -> None:
+        """The configuration is another: what was derived from the old one is forgotten."""
+        self._allowed.clear()
+
+    async def _choose(self, run: Run) -> list[Ranked]:
+        """Decide and set money aside; the choice that it was set aside for comes first."""
+        decision = run.decision = self._decide(run)
+        # Of the same configuration as the decision.
+        run.upstreams = self.parts.dispatcher.upstreams
+        ranked = list(decision.ranked)
+        if decision.strategy == Strategy.ENSEMBLE:
+            return ranked
+        chosen = await self.parts.payment.reserve(run, ranked)
+        if chosen is not ranked[0]:
+            ranked = [chosen, *(one for one in ranked if one is not chosen and one.reserve <= chosen.reserve)]
+        run.current = chosen
+        return ranked
+
+    async def before_attempt(self, run: Run, choice: Ranked) -> None:
+        """Money and a line in the ledger before anything is sent; see `Dispatcher`."""
+        if run.member:
+            self.parts.payment.announce(run, choice)
+            return
+        if run.attempts or run.current is not choice:
+            await self.parts.payment.move(run, choice)
+        self.parts.payment.announce(run, choice)
+
+    def _book(self, run: Run, answer: Answer) -> None:
+        """What a whole answer used and cost."""
+        assert run.current is not None
+        usage = answer.usage
+        if usage is None or not usage.total:
+            output = 0 if run.prompt.kind == "embeddings" else count_text(text_of_answer(answer.body))
+            usage = Usage(input=run.task.input_tokens, output=output, estimated=True)
+        run.usage = usage
+        run.finish_reason = answer.finish_reason
+        run.charge(run.current.model.provider, run.current.model.price.cost(usage))
+
+    async def _settle_stream(self, streamed: Streamed, outcome: Outcome, error: str | None) -> None:
+        run, reading = streamed.run, streamed.reading
+        assert run.current is not None
+        run.usage = reading.counted(run.task.input_tokens, ended=streamed.ended)
+        run.finish_reason = reading.finish_reason
+        run.charge(run.current.model.provider, run.current.model.price.cost(run.usage))
+        await self._finish(run, outcome, self._said(streamed), error, streamed.shown)
+
+    async def _settle_cached(self, streamed: Streamed, outcome: Outcome, error: str | None) -> None:
+        await self._finish(streamed.run, "cached" if outcome == "ok" else outcome, self._said(streamed), error)
+
+    async def _settle_voted(self, streamed: Streamed, outcome: Outcome, error: str | None) -> None:
+        await self._finish(streamed.run, outcome, self._said(streamed), error)
+
+    def _said(self, streamed: Streamed) -> dict[str, Any] | None:
+        """The whole of what was streamed, where anybody will want it."""
+        run = streamed.run
+        wanted = run.workspace.keep != "nothing" or run.cache_key is not None or run.prompt.options.conversation
+        return streamed.shown.body() if wanted else None
+
+    async def _finish(
+        self,
+        run: Run,
+        outcome: Outcome,
+        body: dict[str, Any] | None = None,
+        error: str | None = None,
+        shown: Reading | None = None,
+    ) -> None:
+        """Book a call that has ended, whichever way. A second call does nothing.
+
+        Parameters
+        ----------
+        shown : of a stream, where nobody wanted its whole body.
+        """
+        if run.closed:
+            return
+        content = None
+        if run.workspace.keep != "nothing":
+            content = self.parts.contents.for_call(run.workspace, run.prompt, body)
+        record = await self.parts.payment.finish(run, outcome, error, content)
+        await self.parts.rates.settle(run.ticket, run.usage.total)
+        metrics.observe(record)
+        if self.parts.ended is not None:
+            self.parts.ended(run, record, shown if body is None else body)
+        if body is not None and outcome in ("ok", "cached"):
+            await self.parts.recall.keep(run, body)
+            if run.thread is not None:
+                model = record.model
+                lost = await self.parts.threads.append(run.prompt, run.workspace, run.thread, body, model)
+                run.extra |= {} if lost is None else {"conversation_not_kept": lost}
+
+    async def _failed(self, run: Run, error: BaseException) -> None:
+        """Book a call that ended without an answer."""
+        if isinstance(error, _UNWRITTEN):
+            await self.parts.rates.settle(run.ticket, 0)
+            return
+        if isinstance(error, GatewayError):
+            outcome: Outcome = "refused" if isinstance(error, _REFUSED) else "failed"
+            kind = next((one.failure for one in reversed(run.attempts) if one.failure), None)
+            await self._finish(run, outcome, error=kind or type(error).__name__)
+            return
+        if not isinstance(error, Exception):  # the caller went away, or the gateway stops
+            run.charge_cut_off()
+            await self._finish(run, "cancelled", error="client_gone")
+            return
+        await self._finish(run, "failed", error=type(error).__name__)
+
+
+def filtered(run: Run, answer: Answer) -> Answer:
+    """The answer without what its workspace does not let out.
+
+    Raises
+    ------
+    ContentRefused : the workspace wants such answers held back.
+    """
+    rule = filter_of(run.workspace.filters)
+    return answer if rule is None else rule.answer(answer)

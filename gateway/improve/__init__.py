@@ -1,0 +1,1 @@
+"""What the gateway learns while it runs: feedback, quality of answers, shares of traffic."""
