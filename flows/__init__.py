@@ -1,0 +1,1 @@
+"""When it happens: Prefect flows, wiring only."""
