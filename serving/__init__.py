@@ -1,0 +1,1 @@
+"""Who gets it: the FastAPI application, wiring only."""
