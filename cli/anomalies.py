@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.files import check_writable, write_frame
+from cli.files import check_plot, check_writable, write_frame
 from cli.output import AsJson, dump, errors, screen, show, steps
 from cli.parsing import names
 from cli.series_options import Freq, Id
@@ -66,13 +66,7 @@ def anomalies(
     an alarm.
     """
     check_writable(out)
-    if plot is not None and (plot.suffix.lower() != ".png" or not plot.absolute().parent.is_dir()):
-        raise InvalidValue(
-            f"--plot {plot} cannot be written.",
-            remedy="Name a file that ends in .png, in a folder that exists.",
-            field="plot",
-            value=str(plot),
-        )
+    check_plot(plot)
     settings = load_settings()
     from models.anomaly.rules import parse_rules
     from models.anomaly.scorers import USUAL

@@ -31,6 +31,22 @@ def check_writable(path: Path | None) -> None:
         raise InvalidValue(f"{path} cannot be written.", remedy="Name a file in a folder that exists.", field="out")
 
 
+def check_plot(plot: Path | None) -> None:
+    """Refuse a picture that cannot be written, before the work and not after it.
+
+    Raises
+    ------
+    InvalidValue : its folder does not exist, or its ending is not .png.
+    """
+    if plot is not None and (plot.suffix.lower() != ".png" or not plot.absolute().parent.is_dir()):
+        raise InvalidValue(
+            f"--plot {plot} cannot be written.",
+            remedy="Name a file that ends in .png, in a folder that exists.",
+            field="plot",
+            value=str(plot),
+        )
+
+
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, Parquet or JSON, by the file's ending."""
     kind = path.suffix.lower()

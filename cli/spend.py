@@ -10,26 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.files import check_writable, write_frame
+from cli import spend_anomalies
+from cli.files import check_plot, check_writable, write_frame
 from cli.output import AsJson, dump, errors, screen, show
 from cli.session import prepared
+from cli.spend_options import AsOf, Workspace
 
 if TYPE_CHECKING:
     from models.spend.bill import Bill
     from store.settings import Settings
 
-app = typer.Typer(help="Forecast the bill of the ledger, and see when budgets are used up.", no_args_is_help=True)
-
-AsOf = Annotated[
-    datetime | None,
-    typer.Option(
-        "--as-of",
-        help="Only what was known then, UTC. (default: the end of the ledger)",
-        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"],
-        show_default=False,
-    ),
-]
-Workspace = Annotated[str | None, typer.Option(help="Only this one. (default: all)", show_default=False)]
+app = typer.Typer(
+    help="Forecast the bill of the ledger, see when budgets are used up, and what is unusual.", no_args_is_help=True
+)
+app.command("anomalies")(spend_anomalies.anomalies)
+app.command("decide")(spend_anomalies.decide)
 
 
 class By(StrEnum):
@@ -149,16 +144,3 @@ def _bill(horizon: int, workspace: str | None, as_of: datetime | None) -> tuple[
 def interval(row: Mapping[str, Any]) -> dict[str, Any]:
     """An expected value with the ends of its interval, as `cli.output.cell` shows it."""
     return {"value": row["expected"], "low": row["low"], "high": row["high"]}
-
-
-def check_plot(plot: Path | None) -> None:
-    """Raise InvalidValue unless a picture can be written there."""
-    if plot is not None and (plot.suffix.lower() != ".png" or not plot.absolute().parent.is_dir()):
-        from store.errors import InvalidValue
-
-        raise InvalidValue(
-            f"--plot {plot} cannot be written.",
-            remedy="Name a file that ends in .png, in a folder that exists.",
-            field="plot",
-            value=str(plot),
-        )

@@ -19,7 +19,7 @@ def anomalies(
     days: Annotated[int, typer.Option(help="Within so many days.", min=1, max=365)] = 7,
     workspace: Workspace = None,
     as_of: AsOf = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep what is found and notify, as the hourly flow does.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep it and notify, as the hourly flow does.")] = False,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw the worst as .png.", dir_okay=False)] = None,
     as_json: AsJson = False,
 ) -> None:

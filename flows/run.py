@@ -25,6 +25,7 @@ FLOWS: Mapping[str, tuple[str, str]] = {
     "train-routing": ("flows.policy", "train_routing"),
     "train-quality": ("flows.quality", "train_quality"),
     "train-spend": ("flows.spend", "train_spend"),
+    "watch-spend": ("flows.spend_watch", "watch_spend"),
     "measure-prices": ("flows.price_outcomes", "measure_prices"),
     "anomalies": ("flows.anomalies", "anomalies"),
     "backfill": ("flows.backfill", "backfill"),

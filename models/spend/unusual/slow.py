@@ -134,8 +134,8 @@ def _fitted(calls: Floats, tokens: Floats, took: Floats) -> tuple[float, float, 
     weight: Floats = np.ones(len(calls))
     solved: Floats = np.zeros(2)
     for _ in range(_ROUNDS):
-        solved, *_ = np.linalg.lstsq(design * weight[:, None], target * weight, rcond=None)
-        solved = np.maximum(solved, 0.0)
+        found, *_ = np.linalg.lstsq(design * weight[:, None], target * weight, rcond=None)
+        solved = np.maximum(found, 0.0).astype(np.float64)
         rest = target - design @ solved
         size = 1.4826 * float(np.median(np.abs(rest))) or 1.0
         weight = np.sqrt(1.0 / np.maximum(np.abs(rest) / (1.5 * size), 1.0))  # Huber's

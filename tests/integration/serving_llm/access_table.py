@@ -152,6 +152,11 @@ GATEWAY = (
     Row("GET /v1/costs/forecast", "analyst", f"/v1/costs/forecast{_IN}", foreign=403),
     Row("GET /v1/costs/crossings", "analyst", f"/v1/costs/crossings{_IN}", foreign=403),
     Row("GET /v1/costs/budgets", "analyst", f"/v1/costs/budgets{_IN}", foreign=403),
+    Row("GET /v1/costs/anomalies", "analyst", f"/v1/costs/anomalies{_IN}", ok=200, foreign=403),
+    Row("GET /v1/costs/anomalies/now", "analyst", f"/v1/costs/anomalies/now{_IN}", foreign=403),
+    Row("GET /v1/costs/anomalies/{anomaly_id}", "analyst", "/v1/costs/anomalies/{id}", of="anomaly", ok=200),
+    Row("POST /v1/costs/anomalies/{anomaly_id}/decision", "analyst", "/v1/costs/anomalies/{id}/decision",
+        {"state": "confirmed"}, of="anomaly", ok=200),
     # Without end where it is asked rightly.
     Row("GET /v1/events", "application", f"/v1/events{_IN}&since=1", ok=422, foreign=403),
     Row("POST /v1/events", "analyst", body={"kind": "custom.x", "workspace": "{workspace}"}, ok=201, foreign=403),

@@ -11,9 +11,12 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.routing import Route
 
+from models.spend.unusual.finding import Finding
+from models.spend.unusual.keeping import keep
 from serving import gateway_app
 from serving.app import create_app
 from store.settings import Settings
+from store.tables.base import utc_now
 from tests.integration.serving_llm.access_table import ALLOWED, TABLE, Row
 from tests.integration.serving_llm.conftest import CALLERS, ROLES, Api
 
@@ -73,6 +76,17 @@ def _batch(api: Api, workspace: str) -> str:
     return str(api.post(f"application@{workspace}", "/v1/batches", body)["id"])
 
 
+def _anomaly(api: Api, workspace: str) -> str:
+    """Something unusual that concerns a workspace, as the hourly flow leaves it."""
+    start = utc_now()
+    found = Finding(
+        kind="runaway user", subject=f"user={workspace}/{api.name('ada')}", workspace=workspace, start=start, end=start,
+        severity="high", score=0.9, value=5.0, expected=1.0, unit="dollars a day", words="A loop.",
+    )  # fmt: skip
+    (told,) = keep(api.settings, [found])
+    return str(told["id"])
+
+
 def _key(api: Api, workspace: str) -> str:
     body = {"name": api.name("temp"), "role": "application", "workspace": workspace}
     return str(api.post("admin", "/v1/keys", body)["id"])
@@ -92,6 +106,7 @@ MAKERS: Mapping[str | None, Callable[[Api, str], str]] = {
     "key": _key,
     "file": _file,
     "batch": _batch,
+    "anomaly": _anomaly,
 }
 
 
