@@ -170,7 +170,12 @@ def simulator(settings: Settings, env: Mapping[str, str]) -> Service:
         # Clients that wait for an answer that never comes do not hold up the end.
         *("--timeout-graceful-shutdown", "1"),
     ]
-    given = {"MERIT_SIMULATOR_SEED": os.environ.get("MERIT_SIMULATOR_SEED", str(settings.seed)), **env}
+    given = {
+        "MERIT_SIMULATOR_SEED": os.environ.get("MERIT_SIMULATOR_SEED", str(settings.seed)),
+        # What was tuned is there again after a restart, as it would be with a real provider.
+        "MERIT_SIMULATOR_FOLDER": os.environ.get("MERIT_SIMULATOR_FOLDER", str(settings.root / "simulator")),
+        **env,
+    }
     ready_url = f"http://127.0.0.1:{settings.simulator_port}/healthz"
     return Service("Simulated LLM provider", argv, given, _log(settings, "simulator"), ready_url)
 

@@ -3,7 +3,7 @@
 Plain ASGI, since benchmarks of the gateway measure against it. Under `/v1` it speaks OpenAI's and Anthropic's shape,
 under `/v1beta` Gemini's; `/local/v1` is the same server as if it ran on the own machines. `MERIT_SIMULATOR_SPEED`
 divides every delay (20; 0: none at all), `MERIT_SIMULATOR_SEED` decides every answer, `MERIT_SIMULATOR_FAILURES` scales
-the share of calls that fail by themselves.
+the share of calls that fail by themselves. What was tuned is kept in `MERIT_SIMULATOR_FOLDER`, where one is given.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from gateway.simulated import anthropic_shape, gemini_shape, openai_shape
 from gateway.simulated.asked import Refused
-from gateway.simulated.exchange import ANTHROPIC, GEMINI, OPENAI, Exchange
+from gateway.simulated.exchange import ANTHROPIC, GEMINI, JSON, OPENAI, Exchange
 from gateway.simulated.provider import SPEED, SimulatedProvider
+from serving import simulated_tuning
 from serving.simulator_control import control
 from store.errors import SettingsError
 
@@ -61,6 +63,11 @@ class SimulatedProviderApp:
                 self.provider, scope["method"], path, scope["query_string"].decode(), body, client
             )
             await _whole(send, status, content)
+        elif simulated_tuning.concerns(scope["method"], path):
+            body = await _body(receive)
+            kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+            query = scope["query_string"].decode()
+            await _whole(send, *simulated_tuning.answer(self.provider.tuning, scope["method"], path, query, kind, body))
         elif scope["method"] == "GET":
             await _whole(send, *self._get(path))
         else:
@@ -132,6 +139,7 @@ def create_app(environment: Mapping[str, str] | None = None) -> SimulatedProvide
             seed=int(_number(given, "MERIT_SIMULATOR_SEED", 7.0)),
             speed=_number(given, "MERIT_SIMULATOR_SPEED", SPEED),
             failures=None if failures < 0 else failures,
+            folder=Path(folder) if (folder := given.get("MERIT_SIMULATOR_FOLDER")) else None,
         )
     )
 
@@ -207,8 +215,8 @@ async def _body(receive: Receive) -> bytes | None:
 
 
 async def _whole(send: Send, status: int, content: Any) -> None:
-    body = orjson.dumps(content)
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    kind, body = (b"application/octet-stream", content) if isinstance(content, bytes) else (JSON, orjson.dumps(content))
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

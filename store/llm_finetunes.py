@@ -204,7 +204,7 @@ def change(
             values.pop("state")
         row.upstream = {**row.upstream, **(upstream or {})}
         if told:
-            row.events = [*row.events, *told][-_MOST_EVENTS:]
+            row.events = [*row.events, *map(dict, told)][-_MOST_EVENTS:]
         row.cost += spent
         for name, value in values.items():
             setattr(row, name, value)

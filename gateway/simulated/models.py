@@ -73,6 +73,16 @@ class ServedModels:
             for name, model in self.offered(provider)
         ]
 
+    def add(self, model: SimulatedModel) -> None:
+        """Serve one more model."""
+        self._models[model.id] = model
+        self.changes += 1
+
+    def remove(self, model_id: str) -> bool:
+        """Serve a model no longer; False where there was none."""
+        self.changes += 1
+        return self._models.pop(model_id, None) is not None
+
     def adjust(self, model_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Change prices (dollars per million tokens), speed, failures or quality of a model from the next call on.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -23,6 +24,7 @@ from gateway.simulated.faults import Faults, Struck
 from gateway.simulated.models import ServedModels
 from gateway.simulated.prompt_cache import LEAST, PromptCache
 from gateway.simulated.told import Told
+from gateway.simulated.tuning import Tuning
 
 SPEED = 20.0
 _PER_IMAGE = 256
@@ -38,6 +40,7 @@ class SimulatedProvider:
     speed : delays are divided by it; 0: none at all.
     failures : factor to the share of calls that fail by themselves; default: 1, and 0 without delays, which is how
         one measures.
+    folder : where what was tuned is kept over a restart; None: nowhere.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class SimulatedProvider:
         speed: float = SPEED,
         failures: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        folder: Path | None = None,
     ) -> None:
         self.speed = speed
         self.models = ServedModels()
@@ -53,6 +57,7 @@ class SimulatedProvider:
         self.faults = Faults(seed, (1.0 if speed else 0.0) if failures is None else failures, clock)
         self.bill = Bill()
         self.prompts = PromptCache()
+        self.tuning = Tuning(self.models, self.bill, lambda: self.speed, time.time, folder)
         # Ids are unique over restarts, and cheap.
         self._run = secrets.token_hex(6)
         self._calls = 0
@@ -61,6 +66,7 @@ class SimulatedProvider:
     def reset(self) -> None:
         """As it was when it started."""
         self.models.reset()
+        self.tuning.clear()
         self.answers.clear()
         self.faults.clear()
         self.bill.clear()
@@ -80,6 +86,8 @@ class SimulatedProvider:
         name = self._next()
         try:
             asked = _parsed(parse, _json(body))
+            if asked.model.startswith("ft:"):
+                self.tuning.advance()
             model = self.models.find(provider, asked.model)
             struck = self.faults.strike(model)
             _fail(struck)
