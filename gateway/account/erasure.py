@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from gateway.account.batch_persons import erase_requests
 from gateway.account.personal import batches_of, export_person
-from store import audit, llm_batches
+from store import audit, insights, llm_batches
 from store.database import migrate, session
 from store.llm_calls import LOCK
 from store.locks import transaction_lock
@@ -64,7 +64,7 @@ def erase_person(
     -------
     pseudonym : the name under which the ledger keeps their calls, and how many of each were erased or renamed: calls,
     usage_days, contents, conversations, preferences, feedback, batches, files, batch_requests (theirs among those of
-    others), cached, audit.
+    others), insights (answers about numbers that name them), cached, audit.
     """
     migrate(settings)
     user = storable(user)
@@ -73,6 +73,7 @@ def erase_person(
     files: list[str] = []
     with session(settings) as opened:
         counts["contents"] = _delete(opened, LlmContentRow, workspace, user)
+        counts["insights"] = insights.forget_person(opened, workspace, user)
         counts["conversations"] = _delete(opened, ConversationRow, workspace, user)
         counts["preferences"] = _delete(opened, PreferenceRow, workspace, user)
         counts["feedback"] = _feedback(opened, workspace, user, pseudonym)

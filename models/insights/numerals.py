@@ -40,18 +40,18 @@ _UNITS: Mapping[str, tuple[str, float]] = {
 }  # fmt: skip
 _BEFORE: Mapping[str, str] = {"$": "usd", "us$": "usd", "usd": "usd", "€": "eur", "eur": "eur"}
 # "one" and "second" say something else too often.
+_SMALL = (
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
+    "nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _WORDS: Mapping[str, float] = {
-    **{name: value for value, name in enumerate(
-        "zero . two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-        "eighteen nineteen".split()
-    ) if name != "."},
-    **{name: 10.0 * (place + 2) for place, name in enumerate(
-        "twenty thirty forty fifty sixty seventy eighty ninety".split()
-    )},
-    "dozen": 12, "dozens": 12, "hundred": 1e2, "hundreds": 1e2, "thousand": 1e3, "thousands": 1e3, "million": 1e6,
-    "millions": 1e6, "billion": 1e9, "billions": 1e9, "half": 0.5, "third": 1 / 3, "thirds": 2 / 3, "quarter": 0.25,
-    "quarters": 0.75, "twice": 2, "double": 2, "doubled": 2, "thrice": 3, "triple": 3, "tripled": 3, "tenfold": 10,
-    "fifth": 0.2, "tenth": 0.1,
+    **{name: float(value) for value, name in enumerate(_SMALL.split(), 2)},
+    **{name: 10.0 * value for value, name in enumerate(_TENS.split(), 2)},
+    "zero": 0, "dozen": 12, "dozens": 12, "hundred": 1e2, "hundreds": 1e2, "thousand": 1e3, "thousands": 1e3,
+    "million": 1e6, "millions": 1e6, "billion": 1e9, "billions": 1e9, "half": 0.5, "third": 1 / 3, "thirds": 2 / 3,
+    "quarter": 0.25, "quarters": 0.75, "fifth": 0.2, "tenth": 0.1, "twice": 2, "double": 2, "doubled": 2, "thrice": 3,
+    "triple": 3, "tripled": 3, "tenfold": 10,
 }  # fmt: skip
 _WORD = re.compile(rf"(?<![\w-])(?:{'|'.join(sorted(_WORDS, key=len, reverse=True))})(?![\w])", re.IGNORECASE)
 

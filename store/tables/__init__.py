@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store.tables import business, decisions, gateway, platform, spend, tuning
+from store.tables import business, decisions, gateway, insights, platform, spend, tuning
 from store.tables.base import Base
 
-__all__ = ["Base", "business", "decisions", "gateway", "platform", "spend", "tuning"]
+__all__ = ["Base", "business", "decisions", "gateway", "insights", "platform", "spend", "tuning"]

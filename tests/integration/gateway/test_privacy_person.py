@@ -214,7 +214,7 @@ def test_an_erased_person_leaves_no_trace_but_the_money(encrypting: Settings) ->
     pseudonym = done.pop("pseudonym")
     assert done == {
         "calls": 2, "usage_days": 1, "contents": 3, "conversations": 1, "preferences": 1, "feedback": 1, "batches": 1,
-        "files": 2, "batch_requests": 0, "cached": 2, "audit": 1,
+        "files": 2, "batch_requests": 0, "insights": 0, "cached": 2, "audit": 1,
     }  # fmt: skip
     left = everything(encrypting)
     assert ANN not in left
