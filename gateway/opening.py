@@ -47,10 +47,12 @@ from gateway.choose.chooser import Chooser
 from gateway.choose.policy import Policy, PriorPolicy
 from gateway.configuration.loading import Configuration, load_configuration
 from gateway.configuration.reloading import Reloader
+from gateway.configuration.tuned import TunedModels
 from gateway.gateway import Gateway, Parts
 from gateway.improve.adaptation import TICK_S
 from gateway.improve.improvement import Improvement, load_of
 from gateway.improve.scoring_judge import sampled_judge
+from gateway.improve.spending import LOOK_S
 from gateway.prompt import Prompt
 from models.quality.heuristic import score_text
 from store import events
@@ -119,6 +121,8 @@ class OpenGateway:
         for note in configuration.notes:
             log.info("%s", note)
         self.reloader = Reloader(settings, configuration)
+        self.tuned = TunedModels(settings)
+        configuration = await asyncio.to_thread(self.tuned.laid_over, configuration)
         await asyncio.to_thread(warm_up)
 
         workspaces = Workspaces(settings)
@@ -200,6 +204,7 @@ class OpenGateway:
         improvement.judge = sampled_judge(settings, gateway.answer)
         looked_after = [(self._reload, RELOAD_SECONDS), (self._retain, RETENTION_SECONDS)]
         looked_after += [(improvement.adapt, TICK_S), (improvement.follow, settings.watch_seconds)]
+        looked_after.append((improvement.watch_spending, LOOK_S))
         if redis is not None:
             looked_after.append((self._recover, RECOVERY_SECONDS))
         for work, seconds in looked_after:
@@ -228,7 +233,10 @@ class OpenGateway:
     async def _take_over(self) -> Configuration | None:
         configuration = await asyncio.to_thread(self.reloader.poll)
         if configuration is None:
-            return None
+            if not await asyncio.to_thread(self.tuned.changed):
+                return None
+            configuration = self.reloader.current
+        configuration = await asyncio.to_thread(self.tuned.laid_over, configuration)
         parts = self.gateway.parts
         chooser = self._chooser(configuration, parts.chooser.policy, parts.health)
         dispatcher = parts.dispatcher

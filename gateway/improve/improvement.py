@@ -22,6 +22,7 @@ from gateway.improve.feedback import Repeats, Reported
 from gateway.improve.scoring import Scorer, Scoring, Words
 from gateway.improve.scoring_judge import WORKSPACE, SampledJudge
 from gateway.improve.scoring_queue import EndedCall, EndedCalls
+from gateway.improve.spending import Spending
 from gateway.promoted import Promoted
 from store.events import emit
 from store.settings import Settings
@@ -68,6 +69,7 @@ class Improvement:
         self.reported = Reported(settings, self.adaptation.judged)
         self.queue = EndedCalls((self._paid, self.scoring, self.repeats), self.scoring.idle)
         self.promoted = Promoted(settings, QUALITY, self._put_scorer)
+        self.spending = Spending(settings)
         self.judge: SampledJudge | None = None
 
     def start(self) -> None:
@@ -101,6 +103,11 @@ class Improvement:
             )
             await asyncio.to_thread(emit, self._settings, EVENT, shift.explain())
 
+    async def watch_spending(self) -> None:
+        """See whose program runs away; what is found is told by an event and the webhook."""
+        for one in await asyncio.to_thread(self.spending.look):
+            log.warning("%s", one.words)
+
     async def follow(self) -> None:
         """See which scorer is champion."""
         await asyncio.to_thread(self.promoted.look)
@@ -119,6 +126,7 @@ class Improvement:
                 "left_out": state.left_out,
             },
             "repeats": self.repeats.noticed,
+            "spending": self.spending.explain(),
             "judge": None
             if self.judge is None
             else {

@@ -13,15 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.spend.unusual.finding import Finding, score_of, severity_of_money
+from models.spend.unusual.finding import Finding
+from models.spend.unusual.loop import HISTORY_DAYS, MATTERS, WINDOWS, dear_day, most_allowed, runaway
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-WINDOWS = (1, 6, 24)
-TIMES = 5.0  # a dear day of the user's own
-MATTERS = 0.15  # of what everybody usually spends a day
-_DEAR = 0.95
-_HISTORY = 28 * 24
 _OVER = 12  # hours without anything unusual after which it is over
 _TOLD = 4
 _LITTLE = 0.15  # of the dearest hour: what is less was the user's own work
@@ -54,7 +50,7 @@ def runaway_findings(hours: pd.DataFrame, usual_per_day: float) -> list[Finding]
 def _dear_days(hours: pd.DataFrame) -> pd.Series:
     """What a user of each workspace spends on a dear day."""
     daily = hours.assign(day=hours["hour"].dt.floor("D")).groupby(["workspace", "user", "day"])["cost"].sum()
-    return daily[daily > 0].groupby("workspace").quantile(_DEAR)
+    return daily.groupby("workspace").agg(lambda values: dear_day(values.tolist()))
 
 
 def _of_user(
@@ -83,42 +79,30 @@ def _of_user(
     for first, last in _spans(flagged):
         begin, end = grid[first], grid[last] + timedelta(hours=1)
         here = rows[(rows["hour"] >= begin) & (rows["hour"] < end)]
-        days = max((end - begin) / pd.Timedelta(days=1), 1 / 24)
         before = rows[rows["hour"] < begin]
         spell = max((begin - grid[0]) / pd.Timedelta(days=1), 1.0)
         usual = float(before["cost"].sum() / spell)
         spent = float(here["cost"].sum())
         everybody = hours[(hours["hour"] >= begin) & (hours["hour"] < end)]["cost"].sum()
-        models = here.groupby("model")["cost"].sum().sort_values(ascending=False)
+        models = here.groupby("model")["cost"].sum()
         busiest = here.groupby("hour")[["calls", "cost"]].sum().sort_values("cost", ascending=False).head(_TOLD)
-        yield Finding(
-            kind="runaway user",
-            subject=f"user={workspace}/{user}",
-            workspace=workspace,
-            start=begin.to_pydatetime(),
-            end=end.to_pydatetime(),
-            ongoing=bool(last >= len(grid) - _OVER),
-            severity=severity_of_money(max(spent - usual * days, 0.0) / max(days, 1.0), usual_per_day),
-            score=score_of(most),
-            value=spent / days,
-            expected=usual,
-            unit="dollars a day",
-            excess=spent - usual * days,
-            words=(
-                f"{user} in {workspace} spent ${spent:,.2f} from {begin:%Y-%m-%d %H:%M}, "
-                f"{spent / float(everybody):.0%} of everybody's, mostly on {models.index[0]}; usually "
-                f"${usual:,.4f} a day."
-            ),
-            causes=[
-                {"dimension": "model", "value": str(model), "before": 0.0, "after": float(cost) / days,
-                 "change": float(cost) / days, "share": float(cost) / spent}
-                for model, cost in models.head(_TOLD).items()
-            ],
-            evidence=[
-                {"hour": f"{hour:%Y-%m-%dT%H:00}", "calls": int(row["calls"]), "cost": float(row["cost"])}
+        yield runaway(
+            workspace,
+            user,
+            begin.to_pydatetime(),
+            end.to_pydatetime(),
+            spent=spent,
+            usual=usual,
+            usual_per_day=usual_per_day,
+            everybody=float(everybody),
+            times=most,
+            models={str(model): float(cost) for model, cost in models.items()},
+            hours=[
+                (pd.Timestamp(str(hour)).to_pydatetime(), int(row["calls"]), float(row["cost"]))
                 for hour, row in busiest.iterrows()
             ],
-        )  # fmt: skip
+            ongoing=bool(last >= len(grid) - _OVER),
+        )
 
 
 def _limits(hourly: Floats, usual_of_others: float, usual_per_day: float) -> Floats:
@@ -129,12 +113,8 @@ def _limits(hourly: Floats, usual_of_others: float, usual_per_day: float) -> Flo
     daily = padded.reshape(days, 24).sum(axis=1)
     limits = np.empty(days)
     for day in range(days):
-        before = daily[max(0, day - _HISTORY // 24) : day]
-        active = before[before > 0]
-        own = float(np.quantile(active, _DEAR)) if len(active) >= 3 else 0.0
-        # A loop that went on yesterday is not what is usual: medians of dear days of others bound it.
-        own = min(own, 3.0 * usual_of_others) if usual_of_others > 0 else own
-        limits[day] = max(TIMES * max(own, usual_of_others), MATTERS * usual_per_day)
+        before = daily[max(0, day - HISTORY_DAYS) : day].tolist()
+        limits[day] = most_allowed(before, usual_of_others, usual_per_day)
     return np.repeat(limits, 24)[: len(hourly)]
 
 
