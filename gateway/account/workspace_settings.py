@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from gateway.choose.catalogue import CAPABILITIES
+from gateway.choose.substitution import Substitute
 from gateway.prompt import DEFAULT_ORGANISATION, CacheMode, Limits
 from store.errors import InvalidValue, NoCandidate
 
@@ -52,6 +53,7 @@ class WorkspaceSettings:
     requests_per_minute, tokens_per_minute, concurrent : of the whole workspace; None: no limit.
     explore : whether models that are used little may be tried.
     limits : for requests that bring no limit of their own.
+    substitutes : other models that answer what is simple; of several rules for a call the first counts.
     """
 
     organisation: Annotated[str, Field(min_length=1, max_length=256)] = DEFAULT_ORGANISATION
@@ -69,6 +71,7 @@ class WorkspaceSettings:
     concurrent: _Rate | None = None
     explore: bool = True
     limits: Limits = _NO_LIMITS
+    substitutes: Annotated[tuple[Substitute, ...], Field(max_length=100)] = ()
 
     def allows(self, model_id: str) -> bool:
         """Whether a model may answer in this workspace."""
@@ -131,6 +134,14 @@ def parse(values: Mapping[str, Any]) -> WorkspaceSettings:
             value=str(first.get("input"))[:200],
         ) from None
     _check(made.limits)
+    for number, rule in enumerate(made.substitutes):
+        if rule.asked == rule.use:
+            raise InvalidValue(
+                f"substitutes.{number} of a workspace has {rule.use!r} answer in place of itself.",
+                remedy="Name another model.",
+                field=f"substitutes.{number}.use",
+                value=rule.use,
+            )
     # One object for all who have none: most calls compare no more than that.
     return replace(made, limits=_NO_LIMITS) if made.limits == _NO_LIMITS else made
 
@@ -158,8 +169,8 @@ def as_json(settings: WorkspaceSettings) -> dict[str, Any]:
     """Settings as JSON, which `parse` reads."""
     shown: dict[str, Any] = _ADAPTER.dump_python(settings, mode="json")
     for part in (shown, shown["limits"]):
-        for value in part.values():
-            if isinstance(value, list):
+        for name, value in part.items():
+            if isinstance(value, list) and name != "substitutes":  # whose order counts
                 value.sort()
     return shown
 
