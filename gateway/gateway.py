@@ -37,6 +37,7 @@ from gateway.call.voting import Voting
 from gateway.choose.chooser import Chooser
 from gateway.choose.decision import Decision, Ranked
 from gateway.choose.listing import described, matching
+from gateway.choose.substitution import substituted, substitution
 from gateway.choose.task import analyse
 from gateway.choose.virtual import Strategy
 from gateway.configuration.loading import Configuration
@@ -228,11 +229,31 @@ class Gateway:
             prompt = replace(prompt, options=replace(prompt.options, explore=False))
         allowed = self._models_of(workspace.allowed_models)
         try:
-            return self.parts.chooser.decide(prompt, run.task, allowed=allowed, stay=run.prompt.stay, dry=dry)
+            decision = self.parts.chooser.decide(prompt, run.task, allowed=allowed, stay=run.prompt.stay, dry=dry)
         except NoCandidate as none:
             if none.details.get("unavailable"):
                 self._say_when(none)
             raise
+        if workspace.substitutes:
+            return self._substituted(run, prompt, decision, allowed, dry=dry)
+        return decision
+
+    def _substituted(
+        self, run: Run, prompt: Prompt, as_asked: Decision, allowed: frozenset[str] | None, *, dry: bool
+    ) -> Decision:
+        """The decision where the workspace may have another model answer such calls."""
+        found = substitution(run.workspace.substitutes, prompt, run.task)
+        if found is None or as_asked.strategy == Strategy.ENSEMBLE:
+            return as_asked
+        instead = None
+        with suppress(NoCandidate, UnknownLlm):
+            other = replace(prompt, model=found.rule.use)
+            instead = self.parts.chooser.decide(other, run.task, allowed=allowed, dry=dry or found.part != "used")
+        if instead is not None and instead.strategy == Strategy.ENSEMBLE:
+            instead = None
+        decision, found = substituted(found, as_asked, instead)
+        run.extra |= {"substitution": found.explain()}
+        return decision
 
     def _say_when(self, none: NoCandidate) -> None:
         """When a model that gets no calls now may be asked again: the request is right, and comes too early."""
