@@ -36,7 +36,7 @@ from gateway.call.threads import Threads
 from gateway.call.voting import Voting
 from gateway.choose.chooser import Chooser
 from gateway.choose.decision import Decision, Ranked
-from gateway.choose.listing import described, matching
+from gateway.choose.listing import described, permitted
 from gateway.choose.substitution import substituted, substitution
 from gateway.choose.task import analyse
 from gateway.choose.virtual import Strategy
@@ -106,7 +106,7 @@ class Gateway:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self._allowed: dict[tuple[str, ...], frozenset[str]] = {}
+        self._allowed: dict[tuple[tuple[str, ...], str, str | None], frozenset[str] | None] = {}
 
     def decide(self, prompt: Prompt) -> Decision:
         """The decision alone: nothing is called, reserved or written.
@@ -181,7 +181,7 @@ class Gateway:
 
     def offered(self, tenant: Tenant) -> list[dict[str, Any]]:
         """Strategies, ensembles and the models that a workspace may use, as `GET /v1/models` shows them."""
-        allowed = self._models_of(self.parts.workspaces.get(tenant.workspace).allowed_models)
+        allowed = self._models_of(self.parts.workspaces.get(tenant.workspace).allowed_models, tenant.workspace)
         models = self.parts.configuration.models.values()
         shown = [described(model) for model in models if allowed is None or model.id in allowed]
         return [*self.parts.chooser.names.listed(), *shown]
@@ -227,7 +227,7 @@ class Gateway:
         prompt, workspace = run.prompt, run.workspace
         if prompt.options.explore and not workspace.explore:
             prompt = replace(prompt, options=replace(prompt.options, explore=False))
-        allowed = self._models_of(workspace.allowed_models)
+        allowed = self._models_of(workspace.allowed_models, prompt.tenant.workspace, prompt.options.trial)
         try:
             decision = self.parts.chooser.decide(prompt, run.task, allowed=allowed, stay=run.prompt.stay, dry=dry)
         except NoCandidate as none:
@@ -263,16 +263,17 @@ class Gateway:
         none.retry_after = min(waits, default=None)
         none.details = {**none.details, "overloaded": all(breakers.aside_for(one) is not None for one in away)}
 
-    def _models_of(self, patterns: tuple[str, ...]) -> frozenset[str] | None:
-        """Ids that a workspace's patterns allow; None: all."""
-        if not patterns:
+    def _models_of(self, patterns: tuple[str, ...], workspace: str, trial: str | None = None) -> frozenset[str] | None:
+        """Ids that a workspace may ask; None: all."""
+        configuration = self.parts.configuration
+        if not patterns and not configuration.restricted:
             return None
-        found = self._allowed.get(patterns)
-        if found is None:
+        key = (patterns, workspace if configuration.restricted else "", trial)
+        if key not in self._allowed:
             if len(self._allowed) >= 1024:
                 self._allowed.clear()
-            found = self._allowed[patterns] = matching(patterns, self.parts.configuration.models)
-        return found
+            self._allowed[key] = permitted(patterns, configuration.models, workspace, trial)
+        return self._allowed[key]
 
     def reconfigured(self) -> None:
         """The configuration is another: what was derived from the old one is forgotten."""

@@ -77,6 +77,7 @@ class Options:
     task : the caller's own word for the kind of task; it wins over what the prompt looks like.
     tags : for analytics.
     members, weights, judge : of an ensemble; see `gateway.choose.ensembles`.
+    trial : id of a tuned model on trial, which only its own evaluation may ask; no caller can say this.
     """
 
     cache: CacheMode | None = None
@@ -89,6 +90,7 @@ class Options:
     members: tuple[str, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     judge: str | None = None
+    trial: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,24 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class Tuning:
+    """How a model can be tuned.
+
+    Attributes
+    ----------
+    name : as the provider's fine-tuning API calls it.
+    training : nanos for each token that is trained on, in each epoch.
+    price : of calls to a tuned model.
+    longest : most tokens of an example.
+    """
+
+    name: str
+    training: float
+    price: Price
+    longest: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """One model of one provider.
 
@@ -94,6 +112,9 @@ class Model:
     quality : prior quality 0 to 1 by domain, `""` for every other; what is learned overrules it.
     latency_ms : prior milliseconds to the first token.
     tokens_per_second : prior speed after it.
+    tuning : how it can be tuned; None: it cannot, as far as is known.
+    workspaces : a tuned model has learned from their words, and answers nobody else; None: everybody.
+    trial : a tuned model whose evaluation alone asks it.
     """
 
     id: str
@@ -109,6 +130,14 @@ class Model:
     quality: Mapping[str, float] = field(default_factory=lambda: {"": 0.5})
     latency_ms: float = 500.0
     tokens_per_second: float = 60.0
+    tuning: Tuning | None = None
+    workspaces: frozenset[str] | None = None
+    trial: bool = False
+
+    @property
+    def restricted(self) -> bool:
+        """Whether there is somebody whom it does not answer."""
+        return self.trial or self.workspaces is not None
 
     def expected_quality(self, domain: str) -> float:
         """Prior quality for a domain."""

@@ -169,6 +169,10 @@ class Roster:
         for model in self.models:
             if only is not None and model.id != only:
                 continue
+            if model.restricted and (allowed is None or model.id not in allowed):
+                if only is not None:
+                    excluded[model.id] = "not allowed in this workspace"
+                continue  # others are not even told that there is one
             if model.kind != kind:
                 if only is not None:
                     excluded[model.id] = f"for {model.kind}, not for {kind}"

@@ -36,6 +36,28 @@ def described(model: Model) -> dict[str, Any]:
     }
 
 
+def permitted(
+    patterns: Iterable[str], models: Mapping[str, Model], workspace: str, trial: str | None = None
+) -> frozenset[str] | None:
+    """Ids of the models that a workspace may ask; None: all.
+
+    Parameters
+    ----------
+    patterns : those that it allows; none: all.
+    trial : the tuned model on trial that is to be evaluated, whatever the patterns say.
+    """
+    named = matching(patterns, models) if patterns else None
+    if named is None and not any(model.restricted for model in models.values()):
+        return None
+    open_to = {
+        name
+        for name, model in models.items()
+        if not model.trial and (model.workspaces is None or workspace in model.workspaces)
+    }
+    mine = {trial} if trial is not None and (one := models.get(trial)) is not None and one.trial else set()
+    return frozenset((open_to if named is None else open_to & named) | mine)
+
+
 def matching(patterns: Iterable[str], models: Mapping[str, Model]) -> frozenset[str]:
     """Ids of the models that any of the patterns fits, `openai/*` for example."""
     wanted = tuple(patterns)

@@ -45,6 +45,7 @@ class Configuration:
     digest : SHA-256 of that file.
     notes : what was left out, and why.
     changes_at : when a price changes next, UTC; None: not that anybody announced.
+    restricted : some of the models do not answer everybody.
     """
 
     providers: Mapping[str, Provider]
@@ -59,6 +60,7 @@ class Configuration:
     digest: str = ""
     notes: tuple[str, ...] = ()
     changes_at: datetime | None = None
+    restricted: bool = False
 
 
 def load_configuration(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
 from gateway.account.prices import Listed, listed, nanos_per_token, offered
-from gateway.choose.catalogue import CAPABILITIES, DOMAINS, Model, Price
+from gateway.choose.catalogue import CAPABILITIES, DOMAINS, Model, Price, Tuning
 from gateway.choose.known_models import Priors, guessed, is_offered, known
+from gateway.choose.tunable import KNOWN_FOR, known_tuning
 from gateway.configuration.problems import Problems, did_you_mean, quoted
-from gateway.configuration.schema import ModelSection, PriceSection, RateSection
+from gateway.configuration.schema import ModelSection, PriceSection, RateSection, TuningSection
 from gateway.configuration.upstreams import Upstream
 from gateway.money import NANOS_PER_DOLLAR
 
@@ -117,6 +118,7 @@ class Catalogue:
             quality=_quality(section, priors),
             latency_ms=_first(section.latency_ms, preset.latency_ms, priors.latency_ms),
             tokens_per_second=_first(section.tokens_per_second, preset.tokens_per_second, priors.tokens_per_second),
+            tuning=_tuning(section.tuning, asked_for, upstream, price),
         )
 
     def _price(
@@ -173,6 +175,17 @@ def _stated_price(price: PriceSection) -> Price:
         for tier in sorted(price.tiers, key=lambda one: -one.above)
     )
     return Price(request=request, tiers=tiers, **base)
+
+
+def _tuning(section: TuningSection | None, name: str, upstream: Upstream, price: Price) -> Tuning | None:
+    """How a model can be tuned; only OpenAI's API for it is spoken."""
+    if upstream.preset.wire != "openai":
+        return None
+    if section is None:
+        return known_tuning(name) if upstream.price_list == KNOWN_FOR else None
+    tuned = replace(price, tiers=(), **_rates(section, input_rate=section.input))
+    training = nanos_per_token(section.training)
+    return Tuning(section.name or name, training, tuned, section.longest)
 
 
 def _rates(section: RateSection, *, input_rate: float | None) -> dict[str, Any]:

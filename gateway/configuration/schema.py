@@ -88,6 +88,19 @@ class PriceSection(RateSection):
     tiers: list[TierSection] = Field(default_factory=list, max_length=10)
 
 
+class TuningSection(RateSection):
+    """`tuning`: what training costs per million tokens and epoch, and what calls to the tuned model cost.
+
+    What is left out of the calls' price is as the model's own; `name` is what the fine-tuning API calls the model, and
+    `longest` the most tokens of an example.
+    """
+
+    training: Dollars
+    input: Dollars | None = None
+    name: Name | None = None
+    longest: int = Field(65_536, ge=1, le=100_000_000)
+
+
 class ModelSection(BaseModel):
     """`[models."provider/name"]`: what differs from what is known of a model, or all about one that is not known."""
 
@@ -105,6 +118,7 @@ class ModelSection(BaseModel):
     local: bool | None = None
     enabled: bool = True
     aliases: list[Name] = Field(default_factory=list, max_length=50)
+    tuning: TuningSection | None = None
 
 
 class EnsembleSection(BaseModel):

@@ -17,6 +17,7 @@ from gateway.configuration.schema import (
     PriceSection,
     ProviderSection,
     TierSection,
+    TuningSection,
 )
 from store.settings import Settings
 
@@ -49,7 +50,8 @@ def test_every_kind_stands_in_the_table_with_its_variable() -> None:
 
 
 @pytest.mark.parametrize(
-    "section", [GatewaySection, ProviderSection, ModelSection, EnsembleSection, PriceSection, TierSection]
+    "section",
+    [GatewaySection, ProviderSection, ModelSection, EnsembleSection, PriceSection, TierSection, TuningSection],
 )
 def test_every_key_is_explained(section: type[GatewaySection]) -> None:
     assert [name for name in section.model_fields if f"`{name}`" not in PAGE] == []
