@@ -22,6 +22,7 @@ from cli import (
     gateway,
     gateway_operation,
     ingest,
+    insights,
     keys,
     monitor,
     predict,
@@ -73,6 +74,7 @@ app.command("route")(route.route)
 app.command("feedback")(feedback.feedback)
 app.add_typer(batch.app, name="batch")
 app.command("usage")(usage.usage)
+app.command("insights")(insights.insights)
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(spend.app, name="spend")
 for operation in (

@@ -16,6 +16,7 @@ from features.world.llm.tasks import recognise
 from features.world.llm.tokens import count, cut
 from gateway.simulated import tools
 from gateway.simulated.asked import Asked
+from gateway.simulated.grounded import Cited, grounded_answer, rows_of
 from gateway.simulated.schema import fill, spoil
 
 # What models add to JSON when nothing is asked of it but to be JSON.
@@ -77,6 +78,8 @@ class Answers:
         return kept
 
     def _made(self, model: SimulatedModel, asked: Asked, shift: float, variant: object) -> Reply:
+        if rows := rows_of(asked.text):
+            return self._grounded(model, asked, rows, shift, variant)
         task = recognise(asked.text)
         own = chance(logit(model, task.domain, task.complexity, shift) - item_effect(self.seed, task.prompt))
         luck = fraction(self.seed, model.id, task.prompt, variant)
@@ -90,6 +93,13 @@ class Answers:
             reasoning = thoughts(task, len(text.split()), model.thinking, rng)
         thought = count(reasoning) if reasoning else 0
         return Reply(text, reasoning, None, "stop", count(text) + thought, thought)
+
+    def _grounded(self, model: SimulatedModel, asked: Asked, rows: list[Cited], shift: float, variant: object) -> Reply:
+        """About rows of numbers. Reading them is a moderate analysis, however many there are."""
+        own = chance(logit(model, "analysis", "moderate", shift) - item_effect(self.seed, asked.text))
+        luck = fraction(self.seed, model.id, asked.text, variant)
+        text = grounded_answer(rows, luck < own, drawn_from(luck))
+        return Reply(text, "", None, "stop", count(text), 0)
 
     def _text(self, model: SimulatedModel, asked: Asked, task: Task, own: float, luck: float, rng: Random) -> str:
         if asked.tool_result is not None:

@@ -157,6 +157,11 @@ GATEWAY = (
     Row("GET /v1/costs/anomalies/{anomaly_id}", "analyst", "/v1/costs/anomalies/{id}", of="anomaly", ok=200),
     Row("POST /v1/costs/anomalies/{anomaly_id}/decision", "analyst", "/v1/costs/anomalies/{id}/decision",
         {"state": "confirmed"}, of="anomaly", ok=200),
+    # As of a moment at which there was nothing to ask about: nobody is called.
+    Row("POST /v1/insights", "analyst", body={"question": "What did it cost?", "workspace": "{workspace}",
+        "as_of": "2020-01-01T00:00:00Z"}, foreign=403),
+    Row("GET /v1/insights", "analyst", f"/v1/insights{_IN}", ok=200, foreign=403),
+    Row("GET /v1/insights/{insight_id}", "analyst", "/v1/insights/{id}", of="insight", ok=200),
     # Without end where it is asked rightly.
     Row("GET /v1/events", "application", f"/v1/events{_IN}&since=1", ok=422, foreign=403),
     Row("POST /v1/events", "analyst", body={"kind": "custom.x", "workspace": "{workspace}"}, ok=201, foreign=403),

@@ -15,8 +15,10 @@ from models.spend.unusual.finding import Finding
 from models.spend.unusual.keeping import keep
 from serving import gateway_app
 from serving.app import create_app
+from store import insights
+from store.insights import Insight
 from store.settings import Settings
-from store.tables.base import utc_now
+from store.tables.base import new_id, utc_now
 from tests.integration.serving_llm.access_table import ALLOWED, TABLE, Row
 from tests.integration.serving_llm.conftest import CALLERS, ROLES, Api
 
@@ -87,6 +89,16 @@ def _anomaly(api: Api, workspace: str) -> str:
     return str(told["id"])
 
 
+def _insight(api: Api, workspace: str) -> str:
+    """A question about the rows of a workspace."""
+    made = Insight(
+        id=new_id(), at=utc_now(), workspace=workspace, asked_in=workspace, status="answered", kept=1, removed=0,
+        rows_shown=1, agreement=1.0, cost=0, members=[], caller="ada",
+    )  # fmt: skip
+    insights.create(api.settings, made, None)
+    return made.id
+
+
 def _key(api: Api, workspace: str) -> str:
     body = {"name": api.name("temp"), "role": "application", "workspace": workspace}
     return str(api.post("admin", "/v1/keys", body)["id"])
@@ -107,6 +119,7 @@ MAKERS: Mapping[str | None, Callable[[Api, str], str]] = {
     "file": _file,
     "batch": _batch,
     "anomaly": _anomaly,
+    "insight": _insight,
 }
 
 
