@@ -41,8 +41,8 @@ def grounded_answer(rows: list[Cited], right: bool, rng: Random) -> str:
     total: Cited | None = None
     said: list[tuple[str, float, str, str]] = []
     for about, table in tables.items():
-        what = next((one for one in _MEASURES if one in table[0][1]), None)
-        if what is None:
+        what = next((one for one in _MEASURES if one in table[0][1]), "")
+        if not what:
             continue
         if len(table) == 1 and "in all" in about:
             total = table[0]

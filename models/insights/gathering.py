@@ -111,7 +111,7 @@ class _Gathering:
         for row in rows[:most]:
             if dimension == "user" and row["user"] is not None:
                 self.people[(str(row["workspace"]), str(row["user"]))] = None
-            names = {name: self._name(row[name]) for name in by}
+            names = {name: str(row[name]) if name == "day" else self._name(row[name]) for name in by}
             yield f"usage by {dimension}, {about}", {**names, **_measures(row)}
         if len(rows) > most:
             rest = rows[most:]

@@ -13,8 +13,8 @@ MOST_DAYS = 366
 _TOPICS: Mapping[str, str] = {
     "usage": r"cost|spen[dt]|usage|calls?\b|tokens?\b|latenc|slow|fast|fail|error|cheap|expens|dear|bill|request|cach"
     r"|kosten|ausga|teuer|billig|langsam|aufruf",
-    "forecast": r"forecast|expect|predict|next (?:week|month|quarter)|will\b|project(?:ed|ion)|prognos|vorhersag"
-    r"|nächst",
+    "forecast": r"forecast|expect|predict|next (?:week|month|quarter)|will\b(?! churn| leave| cancel)"
+    r"|project(?:ed|ion)|prognos|vorhersag|nächst",
     "budgets": r"budget|overspen|run out|use[sd]? up|exhaust|limit\b|reicht",
     "anomalies": r"anomal|unusual|spike|surge|sudden|runaway|strange|suspicious|why\b|ungewöhn|warum|ausreißer",
     "recommendations": r"recommend|save[sd]?\b|saving|reduce|cut\b|empfehl|sparen",
@@ -75,7 +75,9 @@ def need_of(question: str, days: int | None = None) -> Need:
     """
     text = " ".join(question.casefold().split())
     topics = [name for name, words in _TOPICS.items() if re.search(rf"\b(?:{words})", text)]
-    by = tuple(name for name, words in _DIMENSIONS.items() if re.search(rf"\b(?:{words})", text))
+    # "the last 14 days" says of when, not by what.
+    bare = _SPAN.sub(" ", text)
+    by = tuple(name for name, words in _DIMENSIONS.items() if re.search(rf"\b(?:{words})", bare))
     others = [name for name in topics if name != "usage"]
     if not topics or (by and not others) or "anomalies" in others:
         topics = list(dict.fromkeys(["usage", *topics]))
