@@ -13,7 +13,7 @@ the day after. Found: a finding that is about that workspace, or traces most of 
 planted one. What such a change costs is shown beside it: what moves the bill of everybody by less than an eighth is not
 told of on purpose.
 
-Intervals: Wilson's, 95 %. The rules were set on world 7; the default worlds were run once, afterwards.
+Intervals: Wilson's, 95 %. The rules were set on worlds 1 and 7; the default worlds were run once, afterwards.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def anomalies(
     if plot:
         from models.spend.unusual.plots import findings_plot
 
-        frames = frames_of(settings, moment, hours=24 * (days + 20), workspace=workspace)
+        frames = frames_of(settings, moment, hours=24 * (days + 28), workspace=workspace)
         plot.write_bytes(findings_plot(frames, found))
     rows = [
         {"id": one.id, "kind": one.kind, "subject": one.subject, "workspace": one.workspace, "severity": one.severity,

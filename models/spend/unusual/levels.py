@@ -1,48 +1,71 @@
-"""Days on which more or less is spent than usual, found by the detectors of `models.anomaly`, and what moved.
+"""Days on which more or less is spent than usual because of volume, mix or length, and whose doing that is.
 
-All spending, each workspace's and each model's are series of days. Events of one time are one finding: what they have
-in common is told by its exact split into volume, mix, length and price, and by whose spending changed. What another
-finding explains already (a price, a runaway user) is not told twice, and what matters to nobody's bill is not told.
+Dollars of a day are noisy: one answer of a dear model is worth a hundred of a cheap one. What they are made of is not.
+So each day, and each three days, of a workspace and of everybody is compared with the same weekdays of the four weeks
+before by the exact split of `models.spend.unusual.split`; its volume, mix and length are judged each by what they were
+on the days before, in dollars. An effect alarms where it is far beyond those, matters to the whole bill and to its own.
+Prices are the business of `prices`. Days that alarm, and those of a runaway user, teach nothing about what is usual,
+until they have lasted for a fortnight: then they are.
+
+What another finding explains already is not told twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
 
-from features.frequency import Grid
-from features.views.spend import TOTAL, panel_of
-from models.anomaly.events import Event
-from models.anomaly.watch import WatchOptions, series_of_frame, watch
-from models.spend.unusual.finding import Finding, Kind, severity_of_money
-from models.spend.unusual.split import Split, causes, split
+from features.views.spend import TOTAL, midnight
+from models.spend.unusual.finding import Finding, Kind, score_of, severity_of_money
+from models.spend.unusual.split import Floats, Split, causes, split_of, tokens_of
 
 MATTERS = 0.12  # of what everybody usually spends a day
-_ALL = 0.35  # the same for the whole, whose days differ more in dollars
-_EXPLAINED = 0.5
+ALL = 0.35  # the same for the whole, whose days differ more in dollars
+OWN = 0.35  # of what the subject itself usually spends on such days
+DEVIATIONS = 6.0
+WINDOWS = (1, 3)
 _WEEKS = 4
-_DAY = 86_400 * 10**9
-_KINDS: dict[str, Kind] = {"volume": "volume", "mix": "model mix", "length": "prompt length", "price": "price"}
-BY = ("workspace", "model")
+_LEAST_WEEKS = 2
+_NULL, _LEAST_NULL = 28, 10  # days that say how far each part usually moves
+_FLOOR = 0.04  # of what is usually spent: no part is steadier than that
+_ACCEPTED = 14
+_EXPLAINED = 0.5
+_NARROW = 0.6  # of the whole change, by which a workspace is told of instead of everybody
+_PARTS: tuple[tuple[str, Kind], ...] = (("volume", "volume"), ("mix", "model mix"), ("length", "prompt length"))
+Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """Events of one time."""
+class _Subject:
+    """Daily sums by cell: `sums` is (days, cells, calls tokens dollars), `quiet` are days to learn from."""
 
-    events: tuple[Event, ...]
+    name: str
+    rows: pd.DataFrame
+    days: pd.DatetimeIndex
+    sums: Floats
+    quiet: Flags
 
-    @property
-    def first(self) -> pd.Timestamp:
-        return pd.Timestamp(min(one.start for one in self.events))
+    def usual(self, place: int, length: int) -> Floats | None:
+        """What days like the `length` ones up to a place usually sum up to, a day; None: too little is known."""
+        found = np.zeros(self.sums.shape[1:])
+        for day in range(place - length + 1, place + 1):
+            before = day - 7 * np.arange(1, _WEEKS + 1)
+            before = before[before >= 0]
+            before = before[self.quiet[before]]
+            if len(before) < _LEAST_WEEKS:
+                return None
+            found += self.sums[before].mean(axis=0)
+        return np.asarray(found / length)
 
-    @property
-    def last(self) -> pd.Timestamp:
-        return pd.Timestamp(max(one.end for one in self.events))
+    def split(self, place: int, length: int) -> Split | None:
+        usual = self.usual(place, length)
+        if usual is None:
+            return None
+        return split_of(usual, self.sums[place - length + 1 : place + 1].mean(axis=0))
 
 
 def level_findings(
@@ -53,7 +76,6 @@ def level_findings(
     *,
     since: datetime | None = None,
     workspace: str | None = None,
-    false_alarms: float = 0.001,
 ) -> list[Finding]:
     """Unusual days.
 
@@ -61,132 +83,167 @@ def level_findings(
     ----------
     cells : `features.views.spend.daily_cells` by workspace and model.
     told : what was found otherwise.
-    since : only days from then on are told of.
+    since : only what was so from then on is told of.
     """
-    if cells.empty:
+    if cells.empty or usual_per_day <= 0:
         return []
-    panel = panel_of(cells, as_of, BY)
-    options = WatchOptions(together=False, false_alarms=false_alarms)
-    found = watch(series_of_frame(panel), Grid("fixed", _DAY), options)
-    matters = [event for event in found.events if _matters(event, usual_per_day)]
-    if since is not None:
-        matters = [event for event in matters if pd.Timestamp(event.end) >= pd.Timestamp(since)]
-    left = [event for event in matters if not _explained(event, told)]
-    return [one for group in _grouped(left) if (one := _finding(group, cells, usual_per_day, workspace)) is not None]
+    days = pd.date_range(cells["day"].min(), pd.Timestamp(midnight(as_of)) - pd.Timedelta(days=1), freq="D")
+    looked = len(days) if since is None else int((days >= pd.Timestamp(midnight(since))).sum())
+    parts = list(cells.groupby("workspace", sort=True))
+    subjects = [(f"workspace={name}", rows) for name, rows in parts]
+    if len(parts) > 1:
+        subjects.append((TOTAL, cells))
+    found = []
+    for name, rows in subjects:
+        subject = _subject(name, rows, days, told)
+        for first, last, times in _unusual(subject, looked, usual_per_day):
+            one = _finding(subject, first, last, times, usual_per_day, workspace)
+            if one is not None and (since is None or one.end > since) and not _explained(one, told):
+                found.append(one)
+    return _narrowest(found)
 
 
-def _matters(event: Event, usual_per_day: float) -> bool:
-    limit = _ALL if event.series == TOTAL else MATTERS
-    return abs(event.excess) / event.steps >= limit * usual_per_day
-
-
-def _explained(event: Event, told: Sequence[Finding]) -> bool:
-    """Whether other findings of its time make up most of it, or an outage does that sent its calls elsewhere."""
-    first, last = pd.Timestamp(event.start), pd.Timestamp(event.end) + pd.Timedelta(days=1)
-    own = event.series
-    days = float(event.steps)
-    amount = 0.0
+def _subject(name: str, rows: pd.DataFrame, days: pd.DatetimeIndex, told: Sequence[Finding]) -> _Subject:
+    tokens = tokens_of(rows)
+    summed = rows.assign(tokens=tokens).groupby(["day", "workspace", "model"])[["calls", "tokens", "cost"]].sum()
+    table = summed.unstack(["workspace", "model"]).reindex(days).fillna(0.0)
+    sums = table.to_numpy(np.float64).reshape(len(days), 3, -1).transpose(0, 2, 1)
+    begun = np.cumsum(sums[:, :, 0].sum(axis=1)) > 0
+    quiet = begun.copy()
     for one in told:
-        begin, end = pd.Timestamp(one.start), pd.Timestamp(one.end)
-        overlap = (min(end, last) - max(begin, first)) / pd.Timedelta(days=1)
-        if one.kind == "price":
-            # A new price lasts: it explains level shifts from then on.
-            overlap = max((last - max(begin, first)) / pd.Timedelta(days=1), 0.0)
-        if overlap <= 0:
-            continue
-        if one.kind == "errors":
-            return True
-        concerns = own == TOTAL or own in (one.subject, f"workspace={one.workspace}") or own.startswith("model=")
-        length = max((end - begin) / pd.Timedelta(days=1), 1 / 24)
-        if concerns:
-            amount += one.excess * min(overlap / length, days) if one.kind != "price" else one.excess / length * overlap
-    return bool(amount * np.sign(event.excess) >= _EXPLAINED * abs(event.excess))
+        if one.kind == "runaway user" and name in (TOTAL, f"workspace={one.workspace}"):
+            quiet &= ~((days >= pd.Timestamp(one.start).floor("D")) & (days < pd.Timestamp(one.end)))
+    return _Subject(name, rows, days, sums, quiet)
 
 
-def _grouped(events: Sequence[Event]) -> list[_Seen]:
-    groups: list[list[Event]] = []
-    until = -1
-    for event in sorted(events, key=lambda one: (one.start, one.series)):
-        if groups and event.start <= until:
-            groups[-1].append(event)
-        else:
-            groups.append([event])
-        until = max(until, event.end) if groups[-1][0] is not event else event.end
-    return [_Seen(tuple(one)) for one in groups]
+def _unusual(subject: _Subject, looked: int, usual_per_day: float) -> list[tuple[int, int, float]]:
+    """First and last place of days that belong together, and by how much they are beyond the threshold."""
+    count = len(subject.days)
+    least = (ALL if subject.name == TOTAL else MATTERS) * usual_per_day
+    beyond = np.zeros(count)
+    ran = 0
+    effects: dict[int, list[tuple[int, Floats]]] = {length: [] for length in WINDOWS}
+    for place in range(max(0, count - looked - _NULL), count):
+        alarmed = False
+        for length in WINDOWS:
+            taken = subject.split(place, length) if place >= length - 1 else None
+            if taken is None:
+                continue
+            if taken.before <= 0:
+                continue
+            # Relative to the usual days, so that weekends and weekdays can be told in one breath.
+            values = np.array([getattr(taken, name) for name, _ in _PARTS]) / taken.before
+            null = np.array([one for at, one in effects[length] if subject.quiet[at]][-_NULL:])
+            effects[length].append((place, values))
+            if len(null) < _LEAST_NULL:
+                continue
+            times = _times(values, null, least / taken.before)
+            if times >= 1.0:
+                alarmed = True
+                inside = slice(place - length + 1, place + 1)
+                # Of three days those that were as the three together.
+                costs = subject.sums[inside, :, 2].sum(axis=1)
+                same = (costs > 0.5 * (taken.after + taken.before)) == (taken.after > taken.before)
+                beyond[inside] = np.where(same, np.maximum(beyond[inside], times), beyond[inside])
+        ran = ran + 1 if alarmed else 0
+        if alarmed and ran <= _ACCEPTED:
+            subject.quiet[place] = False
+    places = np.flatnonzero(beyond >= 1.0)
+    groups = np.split(places, np.flatnonzero(np.diff(places) > 2) + 1) if len(places) else []
+    return [(int(one[0]), int(one[-1]), float(beyond[one].max())) for one in groups]
 
 
-def _finding(seen: _Seen, cells: pd.DataFrame, usual_per_day: float, workspace: str | None) -> Finding | None:
-    top = max(seen.events, key=lambda one: abs(one.excess))
-    subject = _subject(seen, top)
-    own = _rows_of(cells, subject)
-    first, last = seen.first, seen.last
-    days = pd.date_range(first, last, freq="D")
-    after = own[own["day"].isin(days)]
-    weekdays = set(days.weekday)
-    begin = first - pd.Timedelta(days=7 * _WEEKS)
-    usual_days = [day for day in pd.date_range(begin, first - pd.Timedelta(days=1)) if day.weekday() in weekdays]
-    before = own[own["day"].isin(usual_days)]
-    if before.empty or not usual_days:
+def _times(values: Floats, null: Floats, least: float) -> float:
+    """By how much the furthest part is over its threshold; 0 where none is as large as `least`. All are relative."""
+    middle = np.median(null, axis=0)
+    deviation = 1.4826 * np.median(np.abs(null - middle), axis=0)
+    far = np.abs(values - middle) / np.maximum(deviation, _FLOOR) / DEVIATIONS
+    matters = np.abs(values) >= max(least, OWN)
+    return float(np.max(np.where(matters, far, 0.0)))
+
+
+def _finding(
+    subject: _Subject, first: int, last: int, times: float, usual_per_day: float, workspace: str | None
+) -> Finding | None:
+    length = last - first + 1
+    usual = subject.usual(last, length)
+    if usual is None:
         return None
-    # As many of each weekday as the event has.
-    counts = pd.Series(days.weekday).value_counts()
-    weights = pd.Series({day: counts[day.weekday()] / sum(d.weekday() == day.weekday() for d in usual_days)
-                         for day in usual_days})  # fmt: skip
-    weighted = _weighted(before, weights)
-    taken = split(weighted, after, len(days), len(days))
-    named = [name for name in BY if not subject.startswith(f"{name}=")] if subject != TOTAL else list(BY)
-    whose = causes(weighted, after, len(days), len(days), named)
-    change = taken.change
-    length = len(days)
-    owner = subject.partition("=")[2] if subject.startswith("workspace=") else workspace
+    taken = split_of(usual, subject.sums[first : last + 1].mean(axis=0))
+    kind = max(_PARTS, key=lambda part: abs(getattr(taken, part[0])))[1]
+    days, name = subject.days, subject.name
+    after = subject.rows[subject.rows["day"].isin(days[first : last + 1])]
+    # Weekdays of the four weeks before, each as often as it is among the days told of.
+    before = pd.concat(
+        [
+            rows
+            for day in range(first, last + 1)
+            for k in range(1, _WEEKS + 1)
+            if day - 7 * k >= 0 and subject.quiet[day - 7 * k]
+            and len(rows := subject.rows[subject.rows["day"] == days[day - 7 * k]])
+        ]
+    )  # fmt: skip
+    weeks = sum(day - 7 * k >= 0 and bool(subject.quiet[day - 7 * k]) for day in range(first, last + 1)
+                for k in range(1, _WEEKS + 1))  # fmt: skip
+    by = ("workspace", "model") if name == TOTAL else ("model",)
+    start, end = days[first].to_pydatetime(), (days[last] + pd.Timedelta(days=1)).to_pydatetime()
     return Finding(
-        kind=_KINDS[taken.main],
-        subject=subject,
-        workspace=owner,
-        start=first.to_pydatetime(),
-        end=(last + timedelta(days=1)).to_pydatetime(),
-        ongoing=any(one.ongoing for one in seen.events),
-        severity=severity_of_money(change, usual_per_day),
-        score=top.score,
+        kind=kind,
+        subject=name,
+        workspace=name.partition("=")[2] or workspace,
+        start=start,
+        end=end,
+        ongoing=last == len(days) - 1,
+        severity=severity_of_money(taken.change, usual_per_day),
+        score=score_of(times),
         value=taken.after,
         expected=taken.before,
         unit="dollars a day",
-        excess=change * length,
-        words=_words(subject, first, last, taken, whose),
-        causes=whose,
+        excess=taken.change * length,
+        words=_words(name, days[first], days[last], taken),
+        causes=causes(before, after, weeks, length, by),
         split=taken.parts(),
         evidence=[
-            {"series": one.series, "from": f"{pd.Timestamp(one.start):%Y-%m-%d}", "days": one.steps,
-             "value": one.value, "expected": one.expected, "excess": one.excess, "detectors": one.why}
-            for one in seen.events[:6]
+            {
+                "day": f"{days[place]:%Y-%m-%d}",
+                "calls": int(subject.sums[place, :, 0].sum()),
+                "usual_calls": None if known is None else round(float(known[:, 0].sum()), 1),
+                "cost": float(subject.sums[place, :, 2].sum()),
+                "usual_cost": None if known is None else float(known[:, 2].sum()),
+            }
+            for place in range(first, last + 1)[:7]
+            for known in [subject.usual(place, 1)]
         ],
-    )  # fmt: skip
+    )
 
 
-def _subject(seen: _Seen, top: Event) -> str:
-    """The narrowest series that most of it happens in: a workspace rather than everything."""
-    total = next((one for one in seen.events if one.series == TOTAL), None)
-    parts = [one for one in seen.events if one.series != TOTAL]
-    if total is None or not parts:
-        return top.series
-    largest = max(parts, key=lambda one: (abs(one.excess), one.series.startswith("workspace=")))
-    return largest.series if abs(largest.excess) >= 0.6 * abs(total.excess) else TOTAL
+def _explained(one: Finding, told: Sequence[Finding]) -> bool:
+    """Whether other findings of its time make up most of it, or send calls to other models."""
+    amount = 0.0
+    for other in told:
+        begin, end = max(one.start, other.start), min(one.end, other.end)
+        if begin >= end:
+            continue
+        if one.kind == "model mix" and other.kind in ("errors", "latency", "new model"):
+            return True
+        if other.kind == "runaway user" and one.subject in (TOTAL, f"workspace={other.workspace}"):
+            amount += other.excess * ((end - begin) / (other.end - other.start))
+    return bool(amount * np.sign(one.excess) >= _EXPLAINED * abs(one.excess))
 
 
-def _rows_of(cells: pd.DataFrame, subject: str) -> pd.DataFrame:
-    name, _, value = subject.partition("=")
-    return cells if subject == TOTAL else cells[cells[name] == value]
+def _narrowest(found: Sequence[Finding]) -> list[Finding]:
+    """Of everybody's and a workspace's at one time, the narrower one where it is most of it."""
+    wholes = [one for one in found if one.subject == TOTAL]
+    kept = [one for one in found if one.subject != TOTAL]
+    for whole in wholes:
+        within = [one for one in kept if one.start < whole.end and one.end > whole.start]
+        if not any(abs(one.excess) >= _NARROW * abs(whole.excess) for one in within):
+            kept = [one for one in kept if one not in within]
+            kept.append(whole)
+    return sorted(kept, key=lambda one: (one.start, one.subject))
 
 
-def _weighted(rows: pd.DataFrame, weights: pd.Series) -> pd.DataFrame:
-    factor = rows["day"].map(weights).to_numpy(np.float64)
-    scaled = rows.copy()
-    for name in ("calls", "input_tokens", "output_tokens", "cost"):
-        scaled[name] = rows[name].to_numpy(np.float64) * factor
-    return scaled
-
-
-def _words(subject: str, first: pd.Timestamp, last: pd.Timestamp, taken: Split, whose: Sequence[object]) -> str:
+def _words(subject: str, first: pd.Timestamp, last: pd.Timestamp, taken: Split) -> str:
     whom = "All spending" if subject == TOTAL else f"Spending of {subject.partition('=')[2]}"
     when = f"on {first:%Y-%m-%d}" if first == last else f"from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
     parts = ", ".join(
@@ -194,5 +251,4 @@ def _words(subject: str, first: pd.Timestamp, last: pd.Timestamp, taken: Split, 
         for name, value in sorted(taken.parts().items(), key=lambda item: -abs(item[1]))
         if abs(value) >= 0.05 * abs(taken.change)
     )
-    del whose
     return f"{whom} was ${taken.after:,.4f} a day {when}, usually ${taken.before:,.4f}: {parts}."

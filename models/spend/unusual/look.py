@@ -25,6 +25,7 @@ from store.settings import Settings
 
 HOURS = 24 * 35
 DAYS = 120
+_BEFORE = 28
 _PACE_DAYS = 31
 
 
@@ -77,7 +78,10 @@ def look(
     workspace : only its calls.
     budgets : whether budgets that will be used up are told of.
     """
-    found = findings_of(frames_of(settings, as_of, workspace=workspace), as_of, days=days, workspace=workspace)
+    # What was usual before the first of the days must be known, too.
+    hours, whole = max(HOURS, 24 * (days + _BEFORE)), max(DAYS, days + _BEFORE + DAYS // 2)
+    frames = frames_of(settings, as_of, hours=hours, days=whole, workspace=workspace)
+    found = findings_of(frames, as_of, days=days, workspace=workspace)
     if budgets:
         found = [*found, *_paces(settings, as_of, workspace)]
     return tuple(sorted(found, key=lambda one: (one.end, one.score), reverse=True))

@@ -63,7 +63,8 @@ def _series(axis: Any, frames: Frames, one: Finding) -> None:
         unit = "dollars a day"
     axis.plot(series.index, series.to_numpy(), color="#333333", linewidth=0.9)
     axis.axvspan(pd.Timestamp(one.start), pd.Timestamp(one.end), color=_COLOURS[one.severity], alpha=0.25, linewidth=0)
-    axis.set_title(f"{one.kind}, {one.severity}: {one.words[:110]}", fontsize=8, loc="left")
+    words = one.words[:110].replace("$", r"\$")  # between two of them would be a formula
+    axis.set_title(f"{one.kind}, {one.severity}: {words}", fontsize=8, loc="left")
     axis.set_ylabel(unit, fontsize=7)
     axis.set_ylim(0)
     axis.tick_params(labelsize=7)

@@ -7,7 +7,8 @@ another,
                                       volume              mix                 length                 price
 
 with N calls in all, shares s = n / N and u = t p dollars a call. The four add up to the change to the last digit. A
-cell that is new, or gone, belongs to the mix: it has no price or length to be compared with.
+cell that is new, or gone, belongs to the mix: it has no price or length to be compared with. A token of output counts
+as four of input, about what providers charge: else longer prompts would read as a price that fell.
 
 Reference: Laspeyres and Paasche weights as in Balk 2008, "Price and Quantity Index Numbers" (the additive form).
 """
@@ -21,6 +22,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+OUTPUT_WEIGHT = 4.0
 CELL = ("workspace", "model")
 _TOLD = 4
 
@@ -59,18 +63,29 @@ def split(before: pd.DataFrame, after: pd.DataFrame, days_before: float, days_af
     """
     names = list(CELL)
     sums = [
-        frame.assign(tokens=frame["input_tokens"] + frame["output_tokens"])
-        .groupby(names)[["calls", "tokens", "cost"]]
-        .sum()
-        / days
+        frame.assign(tokens=tokens_of(frame)).groupby(names)[["calls", "tokens", "cost"]].sum() / days
         for frame, days in ((before, days_before), (after, days_after))
     ]
     index = sums[0].index.union(sums[1].index)
-    old, new = (one.reindex(index).fillna(0.0) for one in sums)
-    n0, n1 = old["calls"].to_numpy(np.float64), new["calls"].to_numpy(np.float64)
-    c0, c1 = old["cost"].to_numpy(np.float64), new["cost"].to_numpy(np.float64)
-    t0, t1 = _ratio(old["tokens"].to_numpy(np.float64), n0), _ratio(new["tokens"].to_numpy(np.float64), n1)
-    p0, p1 = _ratio(c0, n0 * t0), _ratio(c1, n1 * t1)
+    old, new = (one.reindex(index).fillna(0.0).to_numpy(np.float64) for one in sums)
+    return split_of(old, new)
+
+
+def tokens_of(rows: pd.DataFrame) -> pd.Series:
+    """Tokens, weighed by what they usually cost."""
+    return rows["input_tokens"] + OUTPUT_WEIGHT * rows["output_tokens"]
+
+
+def split_of(old: Floats, new: Floats) -> Split:
+    """The same of sums by cell.
+
+    Parameters
+    ----------
+    old, new : calls, tokens and dollars a day of the same cells, shape (cells, 3).
+    """
+    (n0, k0, c0), (n1, k1, c1) = old.T, new.T
+    t0, t1 = _ratio(k0, n0), _ratio(k1, n1)
+    p0, p1 = _ratio(c0, k0), _ratio(c1, k1)
     # What costs without a token, by the call: a price of one token.
     for calls, cost, tokens, price in ((n0, c0, t0, p0), (n1, c1, t1, p1)):
         bare = (tokens == 0) & (calls > 0) & (cost > 0)
@@ -83,13 +98,11 @@ def split(before: pd.DataFrame, after: pd.DataFrame, days_before: float, days_af
     all0, all1 = float(n0.sum()), float(n1.sum())
     s0 = n0 / all0 if all0 else np.zeros_like(n0)
     s1 = n1 / all1 if all1 else np.zeros_like(n1)
-    volume = (all1 - all0) * float(s0 @ u0)
-    mix = all1 * float((s1 - s0) @ u0)
     return Split(
         before=float(c0.sum()),
         after=float(c1.sum()),
-        volume=volume,
-        mix=mix,
+        volume=(all1 - all0) * float(s0 @ u0),
+        mix=all1 * float((s1 - s0) @ u0),
         length=float(np.sum(n1 * (t1 - t0) * p0)),
         price=float(np.sum(n1 * t1 * (p1 - p0))),
     )
@@ -134,5 +147,5 @@ def causes(
     return told
 
 
-def _ratio(above: np.ndarray[Any, np.dtype[np.float64]], below: np.ndarray[Any, np.dtype[np.float64]]) -> Any:
+def _ratio(above: Floats, below: Floats) -> Floats:
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
