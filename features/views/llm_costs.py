@@ -47,6 +47,35 @@ def cost_cells(settings: Settings, since: datetime, until: datetime, *, workspac
     return _frame(rows)
 
 
+def cached_cells(settings: Settings, since: datetime, until: datetime, workspace: str) -> pd.DataFrame:
+    """Calls of a workspace that the cache answered: day, asked, domain, complexity, calls."""
+    migrate(settings)
+    call = LlmCallRow
+    with session(settings, readonly=True) as opened:
+        sqlite = opened.get_bind().dialect.name == "sqlite"
+        inner = (
+            sa.select(
+                _day(sqlite).label("day"),
+                call.asked,
+                sa.func.coalesce(call.domain, "").label("domain"),
+                sa.func.coalesce(call.complexity, "").label("complexity"),
+            )
+            .where(call.at >= since, call.at < until, call.outcome == "cached", call.workspace == storable(workspace))
+            .subquery()
+        )
+        groups = [inner.c[name] for name in ("day", "asked", "domain", "complexity")]
+        rows = opened.execute(sa.select(*groups, sa.func.count()).group_by(*groups)).all()
+    frame = pd.DataFrame([tuple(row) for row in rows], columns=["day", "asked", "domain", "complexity", "calls"])
+    frame["day"] = pd.to_datetime(frame["day"], format="%Y-%m-%d")
+    return frame.astype({"calls": "float64"})
+
+
+def _day(sqlite: bool) -> Any:
+    if sqlite:  # moments are texts there
+        return sa.func.substr(LlmCallRow.at, 1, 10)
+    return sa.func.to_char(LlmCallRow.at, sa.text("'YYYY-MM-DD'"))
+
+
 def _query(sqlite: bool, since: datetime, until: datetime, workspace: str | None) -> sa.Select[Any]:
     call, said = LlmCallRow, FeedbackRow
     ranked = (
@@ -60,11 +89,10 @@ def _query(sqlite: bool, since: datetime, until: datetime, workspace: str | None
         .where(said.at < until, said.at >= since)
         .subquery()
     )
-    day: Any = sa.func.substr(call.at, 1, 10) if sqlite else sa.func.to_char(call.at, sa.text("'YYYY-MM-DD'"))
     judgement = sa.func.coalesce(ranked.c.score, call.quality)
     # Named apart from its table: Postgres groups by what is selected only where it is the same expression.
     keys = [
-        day.label("day"), call.workspace, call.asked, call.strategy, call.kind, call.model, call.provider,
+        _day(sqlite).label("day"), call.workspace, call.asked, call.strategy, call.kind, call.model, call.provider,
         sa.func.coalesce(call.domain, "").label("domain"), sa.func.coalesce(call.complexity, "").label("complexity"),
         sa.case((call.batch.is_not(None), 1), else_=0).label("batch"),
         sa.func.coalesce(call.extra["substitution"]["part"].as_string(), "").label("part"),

@@ -24,7 +24,7 @@ from models.spend.recommending.advice import (
     interval,
     money,
 )
-from models.spend.recommending.expected import DRAWS, Expected
+from models.spend.recommending.expected import Expected
 from store.spend_recommendations import Kind
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -145,16 +145,19 @@ def _option(mine: pd.DataFrame, expected: Expected, model: str, within: tuple[st
 
 
 def monthly(cells: pd.DataFrame, saved: Floats, days: float, seed: int) -> Interval:
-    """Dollars a month out of what cells would have saved, draws × cells or cells alone: days are drawn anew, each time
-    with another draw of how long answers would be."""
-    saved = np.broadcast_to(saved, (DRAWS, len(cells))) if saved.ndim == 1 else saved
-    codes, _ = pd.factorize(cells["day"])
-    every = max(round(days), int(codes.max()) + 1)
-    by_day = np.zeros((len(saved), every))
-    for day in range(int(codes.max()) + 1):
-        by_day[:, day] = saved[:, codes == day].sum(axis=1)
-    totals = (by_day * drawn_days(every, len(saved), seed)).sum(axis=1) * MONTH / days
+    """Dollars a month out of what cells would have saved in `days` days, shape (draws, cells)."""
+    totals = drawn_totals(cells, saved, days, seed) * MONTH / days
     return interval(totals, float(totals[0]))
+
+
+def drawn_totals(cells: pd.DataFrame, saved: Floats, days: float, seed: int) -> Floats:
+    """Sums over the cells, shape (draws,): days are drawn anew, each time with another draw of what is not known."""
+    codes, _ = pd.factorize(cells["day"])
+    every = max(round(days), int(codes.max(initial=0)) + 1)
+    by_day = np.zeros((len(saved), every))
+    for day in np.unique(codes):
+        by_day[:, day] = saved[:, codes == day].sum(axis=1)
+    return np.asarray((by_day * drawn_days(every, len(saved), seed)).sum(axis=1))
 
 
 def _allowed(option: _Option, mine: pd.DataFrame, tolerance: Tolerance) -> bool:
