@@ -12,6 +12,7 @@ from cli import (
     anomalies,
     backfill,
     batch,
+    bench_models,
     budgets,
     chat,
     decompose,
@@ -73,6 +74,7 @@ app.command("chat")(chat.chat)
 app.command("route")(route.route)
 app.command("feedback")(feedback.feedback)
 app.add_typer(batch.app, name="batch")
+app.command("bench-models")(bench_models.bench_models)
 app.command("usage")(usage.usage)
 app.command("insights")(insights.insights)
 app.add_typer(budgets.app, name="budgets")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.account.files import Files
     from gateway.call.batches import Batches
     from gateway.gateway import Gateway
+    from gateway.improve.benchmarks.running import Benchmarks
     from gateway.opening import OpenGateway
 
 log = logging.getLogger("merit.serving")
@@ -47,6 +48,7 @@ class LlmGateway:
         self._gateway: Gateway | None = None
         self._files: Files | None = None
         self._batches: Batches | None = None
+        self._benchmarks: Benchmarks | None = None
         self.events = Feed(settings)
         self._exit = ExitStack()
         self._why = SettingsError("The LLM gateway has not been opened yet.")
@@ -79,6 +81,19 @@ class LlmGateway:
         assert self.gateway is not None
         assert self._batches is not None
         return self._batches
+
+    @property
+    def benchmarks(self) -> Benchmarks:
+        """What runs benchmarks; raises as `gateway` does."""
+        gateway = self.gateway
+        if self._benchmarks is None:
+            # Brings pandas along: a process that is a gateway alone has no need of it.
+            from gateway.improve.benchmarks.running import Benchmarks
+
+            assert self.opened is not None
+            scoring = self.opened.improvement.scoring
+            self._benchmarks = Benchmarks(self._settings, gateway, lambda: scoring.scorer)
+        return self._benchmarks
 
     @property
     def why(self) -> SettingsError:
@@ -139,6 +154,9 @@ class LlmGateway:
         self._exit.close()
         await self.events.close()
         if self._gateway is not None and self.opened is not None:
+            if self._benchmarks is not None:
+                await self._benchmarks.close()
+                self._benchmarks = None
             if self._batches is not None:
                 await self._batches.close()
             await self.opened.close()

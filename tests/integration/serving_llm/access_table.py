@@ -72,6 +72,7 @@ _TURN = {**_CHAT, "merit": {"conversation": "{id}"}}
 _MESSAGE = {"model": "simulated/small", "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]}
 _BATCH = {"input_file_id": "{id}", "endpoint": "/v1/chat/completions", "completion_window": "24h"}
 _IN = "?workspace={workspace}"
+_BENCHMARK = {"prompts": [{"prompt": "Hello"}], "models": ["simulated/small"], "dry_run": True}
 _REGISTRY = "/v1/registry/models"
 _PRICE = f"/v1/pricing/recommendations/{ZERO}"
 
@@ -154,6 +155,11 @@ GATEWAY = (
     Row("GET /v1/costs/budgets", "analyst", f"/v1/costs/budgets{_IN}", foreign=403),
     Row("GET /v1/costs/anomalies", "analyst", f"/v1/costs/anomalies{_IN}", ok=200, foreign=403),
     Row("GET /v1/costs/anomalies/now", "analyst", f"/v1/costs/anomalies/now{_IN}", foreign=403),
+    Row("POST /v1/benchmarks", "analyst", body=_BENCHMARK, ok=201),
+    Row("GET /v1/benchmarks", "analyst", f"/v1/benchmarks{_IN}", ok=200, foreign=403),
+    Row("GET /v1/benchmarks/{benchmark_id}", "analyst", "/v1/benchmarks/{id}", of="benchmark", ok=200),
+    Row("GET /v1/benchmarks/{benchmark_id}/results", "analyst", "/v1/benchmarks/{id}/results", of="benchmark", ok=200),
+    Row("POST /v1/benchmarks/{benchmark_id}/cancel", "analyst", "/v1/benchmarks/{id}/cancel", of="benchmark", ok=200),
     Row("GET /v1/costs/anomalies/{anomaly_id}", "analyst", "/v1/costs/anomalies/{id}", of="anomaly", ok=200),
     Row("POST /v1/costs/anomalies/{anomaly_id}/decision", "analyst", "/v1/costs/anomalies/{id}/decision",
         {"state": "confirmed"}, of="anomaly", ok=200),

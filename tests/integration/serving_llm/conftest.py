@@ -3,7 +3,9 @@ each other: north and south."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +17,8 @@ import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
+from cli import api_client
+from cli.main import main
 from serving.app import create_app
 from store import keys
 from store.database import dispose, migrate
@@ -141,3 +145,41 @@ def api(make_home: Callable[..., Settings], closed: Run, simulator_process: Any)
     simulator_process.reset()
     with closed(make_home()) as made:
         yield made
+
+
+@dataclass
+class Ran:
+    """What a run of the command gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def command(api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """`command("analyst@north", "bench-models", …)`: the command in this process, asking the API of this module."""
+
+    def run(who: str, *arguments: str) -> Ran:
+        def answer(_: Any, method: str, path: str, **given: Any) -> Any:
+            headers = {"Content-Type": "application/json"} if "content" in given else {}
+            answered = api.ask(who, method, path, headers=headers, **given)
+            if answered.is_error:
+                raise api_client.error_of(answered)  # type: ignore[arg-type]  # a newer httpx
+            return answered
+
+        monkeypatch.setattr(api_client.Api, "_answer", answer)
+        monkeypatch.setenv("MERIT_HOME", str(api.settings.home))
+        monkeypatch.setattr("cli.output.screen._width", 250)
+        monkeypatch.setattr("cli.output.errors._width", 250)
+        monkeypatch.setattr(sys, "argv", ["merit", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return Ran(int(ended.value.code or 0), said.out, said.err)
+
+    return run

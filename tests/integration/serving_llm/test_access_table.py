@@ -15,8 +15,9 @@ from models.spend.unusual.finding import Finding
 from models.spend.unusual.keeping import keep
 from serving import gateway_app
 from serving.app import create_app
-from store import insights
+from store import insights, llm_benchmarks
 from store.insights import Insight
+from store.llm_benchmarks import Benchmark
 from store.settings import Settings
 from store.tables.base import new_id, utc_now
 from tests.integration.serving_llm.access_table import ALLOWED, TABLE, Row
@@ -99,6 +100,16 @@ def _insight(api: Api, workspace: str) -> str:
     return made.id
 
 
+def _benchmark(api: Api, workspace: str) -> str:
+    """One of a workspace that runs."""
+    made = Benchmark(
+        workspace=workspace, name="letters", models=["simulated/small"], prompts=1, repeats=1, total=1, expected=0,
+        max_cost=0, details={"expected": {"expected": 0.0, "most": 0.0, "by_model": {}}},
+    )  # fmt: skip
+    llm_benchmarks.create(api.settings, made)
+    return made.id
+
+
 def _key(api: Api, workspace: str) -> str:
     body = {"name": api.name("temp"), "role": "application", "workspace": workspace}
     return str(api.post("admin", "/v1/keys", body)["id"])
@@ -118,6 +129,7 @@ MAKERS: Mapping[str | None, Callable[[Api, str], str]] = {
     "key": _key,
     "file": _file,
     "batch": _batch,
+    "benchmark": _benchmark,
     "anomaly": _anomaly,
     "insight": _insight,
 }

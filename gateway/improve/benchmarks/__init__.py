@@ -1,0 +1,1 @@
+"""Benchmarks: prompts asked of several models through the gateway, scored and compared."""
