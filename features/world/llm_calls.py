@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 
 from features.world.business import Array
 from features.world.llm import ledger_rows
+from features.world.llm.adopted import Adopted, adopt
 from features.world.llm.attempts import Attempts, attempts
 from features.world.llm.feedback import judge
 from features.world.llm.happenings import Happenings, happenings
@@ -33,11 +34,11 @@ from store.database import migrate
 from store.errors import InvalidValue
 from store.settings import Settings
 
-__all__ = ["LlmTruth", "build_llm_world"]
+__all__ = ["Adopted", "LlmTruth", "build_llm_world"]
 
 Progress = Callable[[int, int, str], None]
 
-LIMITS = {"days": (14, 730), "calls_per_day": (5, 20_000)}
+LIMITS = {"days": (14, 730), "calls_per_day": (5, 20_000), "feedback": (0, 10)}
 CONTENTS_DAYS = 365
 """How long the demo's workspaces keep words: the gateway's own 30 days would leave nothing to learn from."""
 
@@ -52,8 +53,11 @@ def build_llm_world(
     *,
     days: int = 90,
     calls_per_day: float = 330.0,
+    feedback: float = 1.0,
     seed: int | None = None,
     end: date,
+    until: datetime | None = None,
+    adopted: Adopted | None = None,
     progress: Progress | None = None,
 ) -> LlmTruth:
     """Simulate calls of language models and write them to the ledger, with words and feedback.
@@ -65,14 +69,18 @@ def build_llm_world(
     ----------
     days : length of the period, the last day being `end` (14 – 730).
     calls_per_day : on average, without those of the runaway user (5 – 20,000).
+    feedback : factor to the share of answers that somebody judges (0 – 10): where people judge more of them, a small
+        world has as many judged answers as a large one. Nothing else changes.
     seed : default: that of the settings.
+    until : only calls before this moment, naive UTC, are written: the past of a world that goes on.
+    adopted : a recommendation that is followed from a moment on.
     progress : called with calls done, calls in all, and what is being done.
 
     Raises
     ------
-    InvalidValue : `days` or `calls_per_day` lies outside its limits.
+    InvalidValue : `days`, `calls_per_day` or `feedback` lies outside its limits.
     """
-    for name, value in (("days", days), ("calls_per_day", calls_per_day)):
+    for name, value in (("days", days), ("calls_per_day", calls_per_day), ("feedback", feedback)):
         low, high = LIMITS[name]
         if not low <= value <= high:
             raise InvalidValue(
@@ -84,9 +92,9 @@ def build_llm_world(
     migrate(settings)
     chosen_seed = settings.seed if seed is None else seed
     start = end - timedelta(days=days - 1)
-    made = _World(chosen_seed, start, days, calls_per_day)
+    made = _World(chosen_seed, start, days, calls_per_day, adopted, feedback)
     _put_workspaces(settings)
-    frame, spent, contents, judged = made.write(settings, progress)
+    frame, spent, contents, judged = made.write(settings, progress, until)
     truth = LlmTruth(
         folder=settings.root / "world" / "llm",
         seed=chosen_seed,
@@ -105,11 +113,13 @@ def build_llm_world(
 
 
 def _put_workspaces(settings: Settings) -> None:
+    known = {one.name: one.settings for one in workspaces.every(settings)}
     for one in WORKSPACES:
         values: dict[str, Any] = {"organisation": ORGANISATION, "keep": one.keep, "contents_days": CONTENTS_DAYS}
         if one.local_only:
             values["local_only"] = True
-        workspaces.put(settings, one.name, ORGANISATION, values)
+        # A world that goes on keeps what was set for its workspaces meanwhile.
+        workspaces.put(settings, one.name, ORGANISATION, {**known.get(one.name, {}), **values})
 
 
 @dataclass
@@ -124,9 +134,12 @@ class _Rows:
 class _World:
     """All arrays of the period, one entry per call, and the words."""
 
-    def __init__(self, seed: int, start: date, days: int, calls_per_day: float) -> None:
+    def __init__(
+        self, seed: int, start: date, days: int, calls_per_day: float, adopted: Adopted | None, feedback: float
+    ) -> None:
         rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(4_711,))))
         self.seed = seed
+        self.feedback = feedback
         self.happened: Happenings = happenings(start, days)
         self.calls: Traffic = traffic(start, days, calls_per_day, self.happened.runaway, rng)
         count = len(self.calls)
@@ -142,6 +155,12 @@ class _World:
         held = runaway.begins + _REFUSED_AFTER * (runaway.ends - runaway.begins)
         refused = self.calls.runs_away & (self.calls.at >= held)
         self.tried: Attempts = attempts(self.calls, self.choices, self.happened, self.streamed, refused, rng)
+        self.adopted = adopted
+        self.part: Array = np.full(count, "", dtype=object)
+        if adopted is not None:
+            self.choices, self.tried, self.part = adopt(
+                adopted, seed, self.calls, self.choices, self.tried, self.happened
+            )
         # The prompts themselves, not what they were taken for: a repeated one keeps its task.
         domain = np.array([DOMAINS.index(one.task.domain) for one in self.said])
         complexity = np.array([COMPLEXITIES.index(one.task.complexity) for one in self.said])
@@ -164,9 +183,13 @@ class _World:
         # A call for vectors states no task; what it is given here is not read.
         return [one if one.task.domain else Said(_NO_TASK, one.tokens) for one in said]
 
-    def write(self, settings: Settings, progress: Progress | None) -> tuple[pd.DataFrame, Array, int, int]:
+    def write(
+        self, settings: Settings, progress: Progress | None, until: datetime | None = None
+    ) -> tuple[pd.DataFrame, Array, int, int]:
         """Answer every call and write it; returns the truth and the nanos of each, and counts of words and feedback."""
         count = len(self.calls)
+        if until is not None:
+            count = int(np.searchsorted(self.calls.at, int(until.replace(tzinfo=UTC).timestamp() * 1e6)))
         spent, realised = np.zeros(count, dtype=np.int64), np.full(count, np.nan)
         models: list[str | None] = []
         rng = drawn_from(self.seed, "feedback")
@@ -188,7 +211,7 @@ class _World:
                 rows = _Rows()
                 if progress:
                     progress(n + 1, count, "LLM calls")
-        return self._frame(models, realised), spent, contents, judged
+        return self._frame(models, realised[:count], count), spent, contents, judged
 
     def _call(self, n: int, warm: dict[tuple[int, str], int], rows: _Rows) -> tuple[Ended, Reply | None]:
         calls, said, call = self.calls, self.said[n], self.ids[n]
@@ -213,9 +236,16 @@ class _World:
                 embeds=embeds,
                 tokens=said.tokens,
                 conversation=conversation,
+                extra=self._extra(n),
             )
         )
         return ended, reply
+
+    def _extra(self, n: int) -> dict[str, Any] | None:
+        if self.adopted is None or not self.part[n]:
+            return None
+        told = {"use": self.adopted.use, "part": str(self.part[n]), "because": self.adopted.because}
+        return {"substitution": told}
 
     def _embedded(self, n: int) -> Ended:
         tokens, cost = int(self.tokens[n]), _EMBED.cost(int(self.tokens[n]), 0)
@@ -272,7 +302,7 @@ class _World:
 
     def _judge(self, n: int, reply: Reply, ended: Ended, strict: dict[str, float], rng: Random, rows: _Rows) -> None:
         habits, user = WORKSPACES[self.calls.workspace[n]], str(self.calls.user[n])
-        if self.calls.runs_away[n] or rng.random() >= habits.feedback:
+        if self.calls.runs_away[n] or rng.random() >= habits.feedback * self.feedback:
             return
         judged = judge(reply.quality, strict[user], rng)
         when = int(self.calls.at[n]) + 1_000 * ended.latency_ms + 1e6 * judged.after
@@ -283,7 +313,11 @@ class _World:
             )
         )
 
-    def _frame(self, models: Sequence[str | None], realised: Array) -> pd.DataFrame:
+    def _frame(self, models: Sequence[str | None], realised: Array, count: int) -> pd.DataFrame:
+        left = len(self.calls) - count
+        return self._whole([*models, *[None] * left], np.pad(realised, (0, left))).iloc[:count]
+
+    def _whole(self, models: Sequence[str | None], realised: Array) -> pd.DataFrame:
         chats = ~self.calls.embeds
         frame = pd.DataFrame(
             {

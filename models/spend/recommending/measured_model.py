@@ -70,7 +70,8 @@ def model_saving(
 
 def _within(cells: pd.DataFrame, workspace: str, scope: Mapping[str, Any]) -> pd.DataFrame:
     mine = (cells["workspace"] == workspace) & (cells["asked"] == scope["asked"]) & (cells["kind"] == "chat")
-    return cells.loc[mine & ~cells["batch"] & cells["complexity"].isin(scope["complexities"])]
+    found: pd.DataFrame = cells.loc[mine & ~cells["batch"] & cells["complexity"].isin(scope["complexities"])]
+    return found
 
 
 def _would_have_cost(used: pd.DataFrame, old: pd.DataFrame, known: Expected) -> tuple[Floats, str]:
@@ -80,7 +81,7 @@ def _would_have_cost(used: pd.DataFrame, old: pd.DataFrame, known: Expected) -> 
     overall = old.groupby("model")["calls"].sum()
     keys = pd.MultiIndex.from_frame(used[TASK])
     # A kind of task that was not asked before went as all did.
-    each = shares.reindex(keys).to_numpy(np.float64)
+    each = np.array(shares.reindex(keys), dtype=np.float64)
     none = ~np.isfinite(each).all(axis=1)
     each[none] = overall.reindex(shares.columns).to_numpy(np.float64)
     each = each / each.sum(axis=1, keepdims=True)
@@ -110,7 +111,10 @@ def _differences(
 
     def elsewhere(cells: pd.DataFrame) -> pd.DataFrame:
         mine = (cells["workspace"] == workspace) & (cells["asked"] == scope["asked"])
-        return cells[(cells["kind"] == "chat") & cells["model"].isin(models) & ~mine & ~cells["batch"]]
+        found: pd.DataFrame = cells.loc[
+            (cells["kind"] == "chat") & cells["model"].isin(models) & ~mine & ~cells["batch"]
+        ]
+        return found
 
     control_old, control_new = elsewhere(before), elsewhere(after)
     if min(control_old["calls"].sum(), control_new["calls"].sum()) < _LEAST_CONTROL:
