@@ -26,8 +26,10 @@ from cli import (
     insights,
     keys,
     monitor,
+    optimise_prompt,
     predict,
     price,
+    recommend,
     registry,
     retain,
     route,
@@ -79,6 +81,8 @@ app.command("usage")(usage.usage)
 app.command("insights")(insights.insights)
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(spend.app, name="spend")
+app.add_typer(recommend.app, name="recommend")
+app.command("optimise-prompt")(optimise_prompt.optimise_prompt)
 for operation in (
     gateway_operation.drain,
     gateway_operation.undrain,
