@@ -25,6 +25,7 @@ FLOWS: Mapping[str, tuple[str, str]] = {
     "train-routing": ("flows.policy", "train_routing"),
     "train-quality": ("flows.quality", "train_quality"),
     "train-spend": ("flows.spend", "train_spend"),
+    "scorecard": ("flows.scorecard", "scorecard"),
     "propose-savings": ("flows.recommendations", "propose_savings"),
     "measure-savings": ("flows.recommendations", "measure_savings"),
     "watch-spend": ("flows.spend_watch", "watch_spend"),

@@ -33,6 +33,7 @@ _LEAST_WEEKS = 2
 _NULL, _LEAST_NULL = 28, 10  # days that say how far each part usually moves
 _FLOOR = 0.04  # of what is usually spent: no part is steadier than that
 _ACCEPTED = 14
+_LEAST_CALLS = 40
 _EXPLAINED = 0.5
 _NARROW = 0.6  # of the whole change, by which a workspace is told of instead of everybody
 _PARTS: tuple[tuple[str, Kind], ...] = (("volume", "volume"), ("mix", "model mix"), ("length", "prompt length"))
@@ -133,11 +134,13 @@ def _unusual(subject: _Subject, looked: int, usual_per_day: float) -> list[tuple
                 continue
             # Relative to the usual days, so that weekends and weekdays can be told in one breath.
             values = np.array([getattr(taken, name) for name, _ in _PARTS]) / taken.before
+            calls = float(subject.sums[place - length + 1 : place + 1, :, 0].sum())
             null = np.array([one for at, one in effects[length] if subject.quiet[at]][-_NULL:])
             effects[length].append((place, values))
             if len(null) < _LEAST_NULL:
                 continue
-            times = _times(values, null, least / taken.before)
+            changed = abs(taken.change) >= max(least, OWN * taken.before)
+            times = _times(values, null, least / taken.before, calls) if changed else 0.0
             if times >= 1.0:
                 alarmed = True
                 inside = slice(place - length + 1, place + 1)
@@ -153,12 +156,14 @@ def _unusual(subject: _Subject, looked: int, usual_per_day: float) -> list[tuple
     return [(int(one[0]), int(one[-1]), float(beyond[one].max())) for one in groups]
 
 
-def _times(values: Floats, null: Floats, least: float) -> float:
+def _times(values: Floats, null: Floats, least: float, calls: float) -> float:
     """By how much the furthest part is over its threshold; 0 where none is as large as `least`. All are relative."""
     middle = np.median(null, axis=0)
     deviation = 1.4826 * np.median(np.abs(null - middle), axis=0)
     far = np.abs(values - middle) / np.maximum(deviation, _FLOOR) / DEVIATIONS
     matters = np.abs(values) >= max(least, OWN)
+    if calls < _LEAST_CALLS:
+        matters[1:] = False  # a few dear answers are neither another mix nor longer prompts
     return float(np.max(np.where(matters, far, 0.0)))
 
 

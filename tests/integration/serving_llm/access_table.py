@@ -153,6 +153,8 @@ GATEWAY = (
     Row("GET /v1/costs/forecast", "analyst", f"/v1/costs/forecast{_IN}", foreign=403),
     Row("GET /v1/costs/crossings", "analyst", f"/v1/costs/crossings{_IN}", foreign=403),
     Row("GET /v1/costs/budgets", "analyst", f"/v1/costs/budgets{_IN}", foreign=403),
+    Row("GET /v1/costs/analytics", "analyst", f"/v1/costs/analytics{_IN}", ok=200, foreign=403),
+    Row("GET /v1/costs/scorecard", "analyst", platform=True, ok=200),
     Row("GET /v1/costs/anomalies", "analyst", f"/v1/costs/anomalies{_IN}", ok=200, foreign=403),
     Row("GET /v1/costs/anomalies/now", "analyst", f"/v1/costs/anomalies/now{_IN}", foreign=403),
     Row("POST /v1/benchmarks", "analyst", body=_BENCHMARK, ok=201),
@@ -168,8 +170,6 @@ GATEWAY = (
         "as_of": "2020-01-01T00:00:00Z"}, foreign=403),
     Row("GET /v1/insights", "analyst", f"/v1/insights{_IN}", ok=200, foreign=403),
     Row("GET /v1/insights/{insight_id}", "analyst", "/v1/insights/{id}", of="insight", ok=200),
-    # Without end where it is asked rightly.
-    Row("GET /v1/events", "application", f"/v1/events{_IN}&since=1", ok=422, foreign=403),
     Row("GET /v1/costs/recommendations", "analyst", f"/v1/costs/recommendations{_IN}", ok=200, foreign=403),
     Row("GET /v1/costs/recommendations/{recommendation_id}", "analyst", "/v1/costs/recommendations/{id}",
         of="recommendation", ok=200),
@@ -182,6 +182,8 @@ GATEWAY = (
     Row("POST /v1/costs/recommendations/{recommendation_id}/measure", "analyst",
         "/v1/costs/recommendations/{id}/measure", of="followed recommendation"),
     Row("POST /v1/prompts/optimise", "application", body={"text": "Be polite.   Be brief."}, ok=200),
+    # Without end where it is asked rightly.
+    Row("GET /v1/events", "application", f"/v1/events{_IN}&since=1", ok=422, foreign=403),
     Row("POST /v1/events", "analyst", body={"kind": "custom.x", "workspace": "{workspace}"}, ok=201, foreign=403),
     Row("WS /v1/events", "application"),
     Row("GET /v1/workspaces", "analyst", ok=200),
