@@ -19,6 +19,7 @@ from cli import (
     demo,
     doctor,
     feedback,
+    finetune,
     forecast,
     gateway,
     gateway_operation,
@@ -77,6 +78,7 @@ app.command("route")(route.route)
 app.command("feedback")(feedback.feedback)
 app.add_typer(batch.app, name="batch")
 app.command("bench-models")(bench_models.bench_models)
+app.add_typer(finetune.app, name="finetune")
 app.command("usage")(usage.usage)
 app.command("insights")(insights.insights)
 app.add_typer(budgets.app, name="budgets")

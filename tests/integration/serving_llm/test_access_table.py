@@ -16,9 +16,10 @@ from models.spend.unusual.finding import Finding
 from models.spend.unusual.keeping import keep
 from serving import gateway_app
 from serving.app import create_app
-from store import insights, llm_benchmarks, spend_recommendations
+from store import insights, llm_benchmarks, llm_finetunes, spend_recommendations
 from store.insights import Insight
 from store.llm_benchmarks import Benchmark
+from store.llm_finetunes import Finetune
 from store.settings import Settings
 from store.tables.base import new_id, utc_now
 from tests.integration.serving_llm.access_table import ALLOWED, TABLE, Row
@@ -128,6 +129,16 @@ def _benchmark(api: Api, workspace: str) -> str:
     return made.id
 
 
+def _finetune(api: Api, workspace: str) -> str:
+    """One of a workspace that is prepared."""
+    made = Finetune(
+        workspace=workspace, name="letters", base_model="simulated/nano", task="any", options={}, examples={},
+        plan={"cost": {"training": 0.001}}, tenant={}, expected=1_000_000,
+    )  # fmt: skip
+    llm_finetunes.create(api.settings, made)
+    return made.id
+
+
 def _key(api: Api, workspace: str) -> str:
     body = {"name": api.name("temp"), "role": "application", "workspace": workspace}
     return str(api.post("admin", "/v1/keys", body)["id"])
@@ -148,6 +159,7 @@ MAKERS: Mapping[str | None, Callable[[Api, str], str]] = {
     "file": _file,
     "batch": _batch,
     "benchmark": _benchmark,
+    "finetune": _finetune,
     "anomaly": _anomaly,
     "recommendation": _recommendation,
     "followed recommendation": _followed,

@@ -1,4 +1,4 @@
-"""Examples cleaned, thinned, split and written: nothing personal stays, nothing counts twice, nobody is on both sides."""
+"""Examples cleaned, thinned, split, written: nothing personal stays, nothing counts twice, nobody is on both sides."""
 
 from __future__ import annotations
 
