@@ -92,9 +92,11 @@ class Expected:
             self._drawn[name] = fitted.draws(DRAWS, self.seed)
         drawn = self._drawn[name]
         # Cells of many days are of few kinds.
-        kinds = cells[["workspace", "model", *TASK]].astype(str)
-        codes, unique = pd.factorize(pd.MultiIndex.from_frame(kinds))
-        each = pd.DataFrame(list(unique), columns=kinds.columns)
+        names = ["workspace", "model", *TASK]
+        kinds = list(zip(*(cells[one].tolist() for one in names), strict=True))
+        place = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+        codes = np.array([place[kind] for kind in kinds], dtype=np.intp)
+        each = pd.DataFrame(list(place), columns=names)
         before, after = fitted.predictor(each, drawn), fitted.predictor(each.assign(model=model), drawn)
         return np.asarray(before[:, codes]), np.asarray(after[:, codes])
 

@@ -147,7 +147,7 @@ def _design(cells: pd.DataFrame, effects: Sequence[Effect], levels: Sequence[dic
 
 
 def _keys(cells: pd.DataFrame, names: tuple[str, ...]) -> list[tuple[str, ...]]:
-    return list(zip(*(cells[name].astype(str) for name in names), strict=True))
+    return list(zip(*(map(str, cells[name].tolist()) for name in names), strict=True))
 
 
 def _linked(mean: float, link: Link) -> float:
