@@ -29,6 +29,7 @@ FLOWS: Mapping[str, tuple[str, str]] = {
     "propose-savings": ("flows.recommendations", "propose_savings"),
     "measure-savings": ("flows.recommendations", "measure_savings"),
     "watch-spend": ("flows.spend_watch", "watch_spend"),
+    "finetune": ("flows.finetune", "finetune"),
     "measure-prices": ("flows.price_outcomes", "measure_prices"),
     "anomalies": ("flows.anomalies", "anomalies"),
     "backfill": ("flows.backfill", "backfill"),

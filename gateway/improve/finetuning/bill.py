@@ -67,13 +67,13 @@ class Bill:
             await self._parts.budgets.release(self._held)
             self._held = None
 
-    async def pay(self, model: Model, job: TuningJob) -> int | None:
-        """Write the line and settle; nanos, None where that was done before.
+    async def pay(self, model: Model, job: TuningJob) -> int:
+        """Write the line and settle, where that was not done before; nanos.
 
         A job that failed or was cancelled is charged for what it trained, as far as the provider says.
         """
-        if await asyncio.to_thread(self._is_paid):
-            return None
+        if (paid := await asyncio.to_thread(self._paid)) is not None:
+            return paid
         assert model.tuning is not None
         tokens = job.trained_tokens or 0
         cost = round(tokens * model.tuning.training)
@@ -103,12 +103,11 @@ class Bill:
         self._held = None
         return cost
 
-    def _is_paid(self) -> bool:
+    def _paid(self) -> int | None:
         try:
-            llm_calls.get(self._settings, self._finetune.id)
+            return int(llm_calls.get(self._settings, self._finetune.id)["cost"])
         except UnknownEntity:
-            return False
-        return True
+            return None
 
 
 def refuse_dear(cost: int, max_cost: int | None) -> None:

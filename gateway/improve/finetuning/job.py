@@ -126,11 +126,11 @@ class Job:
         found = await tuning.find(provider, MARK, finetune.id)
         if found is None:
             if "training_file" not in finetune.upstream:
-                file = await tuning.upload(provider, f"{finetune.name}-train.jsonl", written.content)
+                file = await tuning.upload(provider, f"{_beginning(finetune)}train.jsonl", written.content)
                 await self._change(upstream={"training_file": file}, told=[_note("The examples are uploaded.")])
             if "validation_file" not in self.finetune.upstream:
                 other = write([one for one, _ in held], model.tuning.longest)
-                file = await tuning.upload(provider, f"{finetune.name}-validation.jsonl", other.content)
+                file = await tuning.upload(provider, f"{_beginning(finetune)}validation.jsonl", other.content)
                 await self._change(upstream={"validation_file": file})
             if self.finetune.state != "submitting":
                 return  # cancelled meanwhile: nothing was begun
@@ -226,16 +226,16 @@ class Job:
 
     async def _clean_up(self, provider: Provider) -> None:
         """Nobody needs the words there any more."""
-        upstream = self.finetune.upstream
-        files = [str(upstream[name]) for name in ("training_file", "validation_file") if name in upstream]
-        for file in files if not upstream.get("removed") else ():
+        if self.finetune.upstream.get("removed"):
+            return
+        # By their names: one that was uploaded just before a kill is known by nobody.
+        for file in await self._tools.tuning.files(provider, _beginning(self.finetune)):
             await self._tools.tuning.remove_file(provider, file)
-        if files:
-            await self._change(upstream={"removed": True})
+        await self._change(upstream={"removed": True})
 
     async def _pay(self, model: Model, job: TuningJob) -> None:
         cost = await self._bill.pay(model, job)
-        if cost is not None:
+        if "charged" not in self.finetune.upstream:
             await self._change(spent=cost, upstream={"charged": dollars(cost)})
 
     async def _put(self, tuned: str, state: tuned_models.State, quality: Mapping[str, float]) -> None:
@@ -321,6 +321,10 @@ def withdraw(settings: Settings, finetune: Finetune) -> None:
             value=finetune.state,
         )
     tuned_models.withdraw(settings, str(finetune.upstream["model"]))
+
+
+def _beginning(finetune: Finetune) -> str:
+    return f"merit-{finetune.id}-"
 
 
 def _note(message: str, level: str = "info") -> dict[str, Any]:
