@@ -101,7 +101,7 @@ def submit(
 def listed(url: Url = None, as_json: AsJson = False) -> None:
     """Fine-tunes, newest first."""
     found = Api(url).get(_PLACE)["finetunes"]
-    show(found, ["id", "state", "base_model", "task", "model", "cost", "created_at"], as_json=as_json)
+    show(found, ["id", "state", "base_model", "task", "cost", "model"], as_json=as_json)
 
 
 @app.command("show")

@@ -21,7 +21,7 @@ def plot(report: Mapping[str, Any], title: str) -> bytes:
     rows = list(report["models"])
     figure = Figure(figsize=(9.0, 0.6 + max(3.2, 0.42 * len(rows))), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1.0))
-    for row in rows:
+    for place, row in enumerate(sorted(rows, key=lambda row: row["cost"]["value"])):
         cost, quality = row["cost"], row["quality"]
         beaten = any(
             other["cost"]["value"] <= cost["value"]
@@ -34,14 +34,16 @@ def plot(report: Mapping[str, Any], title: str) -> bytes:
         left.errorbar(
             x, y, xerr=_arms(cost, 1_000), yerr=_arms(quality), fmt="o", ms=5, color=colour, elinewidth=1.4, capsize=2
         )
-        left.annotate(row["model"], (x, y), xytext=(6, 5), textcoords="offset points", fontsize=8, color=colour)
+        # Neighbours in cost are named on different sides of their dots.
+        name = {"xytext": (6, 5) if place % 2 else (-6, -11), "ha": "left" if place % 2 else "right"}
+        left.annotate(_short(row["model"]), (x, y), textcoords="offset points", fontsize=8, color=colour, **name)
     if all(row["cost"]["value"] > 0 for row in rows):
         left.set_xscale("log")
     left.set_xlabel("dollars a 1,000 calls")
     left.set_ylabel("quality, mean and 95 % interval")
     left.set_title(title, loc="left", fontsize=10)
     left.grid(alpha=0.25)
-    left.margins(x=0.2, y=0.15)
+    left.margins(x=0.25, y=0.15)
     timed = [row for row in reversed(rows) if row["latency_ms"] is not None]
     places = range(len(timed))
     values = [row["latency_ms"] for row in timed]
@@ -51,12 +53,21 @@ def plot(report: Mapping[str, Any], title: str) -> bytes:
         [one["value"] for one in values], places, xerr=([one[0][0] for one in arms], [one[1][0] for one in arms]),
         fmt="none", ecolor="black", elinewidth=1.2, capsize=2,
     )  # fmt: skip
-    right.set_yticks(places, [row["model"].rpartition("/")[2] for row in timed], fontsize=8)
+    right.set_yticks(places, [_short(row["model"]) for row in timed], fontsize=8)
     right.set_xlabel("latency, ms")
     right.grid(axis="x", alpha=0.25)
     target = io.BytesIO()
     figure.savefig(target, format="png", dpi=130, metadata={"Software": None})
     return target.getvalue()
+
+
+def _short(model: str) -> str:
+    """A model's name without its provider, and of a tuned one what tells it from others."""
+    name = model.partition("/")[2] or model
+    if name.startswith("ft:"):
+        base, _, suffix, number = name[3:].split(":", 3) if name.count(":") >= 4 else (name, "", "", "")
+        return f"{base}, tuned {suffix} {number}".strip()
+    return name
 
 
 def _arms(estimate: Mapping[str, float], factor: float = 1.0) -> tuple[list[float], list[float]]:
