@@ -15,7 +15,7 @@ from store import spend_recommendations as stored
 from store.settings import Settings
 
 LAST, SINCE = date(2026, 10, 31), datetime(2026, 10, 16)
-WORLD = {"days": 40, "calls_per_day": 120, "seed": 7, "end": LAST}
+WORLD = {"days": 34, "calls_per_day": 70, "seed": 7, "end": LAST}
 
 
 def test_what_is_proposed_and_followed_is_measured(flow_settings: Settings) -> None:
