@@ -16,7 +16,8 @@ from features.world.business import Array
 from features.world.llm import ledger_rows
 from features.world.llm.adopted import Adopted, adopt
 from features.world.llm.attempts import Attempts, attempts
-from features.world.llm.feedback import judge
+from features.world.llm.feedback import JUDGE, Judged, graded
+from features.world.llm.feedback import judge as said_by_user
 from features.world.llm.happenings import Happenings, happenings
 from features.world.llm.ledger_rows import Ended
 from features.world.llm.logging_policy import CHAT, Choices, choose
@@ -24,7 +25,7 @@ from features.world.llm.models import item_effect
 from features.world.llm.offers import MODELS
 from features.world.llm.prompts import Said, Speaker
 from features.world.llm.replies import Reply, expected_tokens, reply_to
-from features.world.llm.task import COMPLEXITIES, Task, drawn_from
+from features.world.llm.task import COMPLEXITIES, Task, drawn_from, fraction
 from features.world.llm.tasks import DOMAINS, draw
 from features.world.llm.traffic import Traffic, traffic
 from features.world.llm.truth import LlmTruth, expected_quality, write
@@ -38,7 +39,7 @@ __all__ = ["Adopted", "LlmTruth", "build_llm_world"]
 
 Progress = Callable[[int, int, str], None]
 
-LIMITS = {"days": (14, 730), "calls_per_day": (5, 20_000), "feedback": (0, 10)}
+LIMITS = {"days": (14, 730), "calls_per_day": (5, 20_000), "judge": (0, 1)}
 CONTENTS_DAYS = 365
 """How long the demo's workspaces keep words: the gateway's own 30 days would leave nothing to learn from."""
 
@@ -53,7 +54,7 @@ def build_llm_world(
     *,
     days: int = 90,
     calls_per_day: float = 330.0,
-    feedback: float = 1.0,
+    judge: float = 0.0,
     seed: int | None = None,
     end: date,
     until: datetime | None = None,
@@ -69,8 +70,8 @@ def build_llm_world(
     ----------
     days : length of the period, the last day being `end` (14 – 730).
     calls_per_day : on average, without those of the runaway user (5 – 20,000).
-    feedback : factor to the share of answers that somebody judges (0 – 10): where people judge more of them, a small
-        world has as many judged answers as a large one. Nothing else changes.
+    judge : share of answers that a judging model scores where no user did (0 – 1): a small world has as many judged
+        answers as a large one. Nothing else changes.
     seed : default: that of the settings.
     until : only calls before this moment, naive UTC, are written: the past of a world that goes on.
     adopted : a recommendation that is followed from a moment on.
@@ -78,9 +79,9 @@ def build_llm_world(
 
     Raises
     ------
-    InvalidValue : `days`, `calls_per_day` or `feedback` lies outside its limits.
+    InvalidValue : `days`, `calls_per_day` or `judge` lies outside its limits.
     """
-    for name, value in (("days", days), ("calls_per_day", calls_per_day), ("feedback", feedback)):
+    for name, value in (("days", days), ("calls_per_day", calls_per_day), ("judge", judge)):
         low, high = LIMITS[name]
         if not low <= value <= high:
             raise InvalidValue(
@@ -92,7 +93,7 @@ def build_llm_world(
     migrate(settings)
     chosen_seed = settings.seed if seed is None else seed
     start = end - timedelta(days=days - 1)
-    made = _World(chosen_seed, start, days, calls_per_day, adopted, feedback)
+    made = _World(chosen_seed, start, days, calls_per_day, adopted, judge)
     _put_workspaces(settings)
     frame, spent, contents, judged = made.write(settings, progress, until)
     truth = LlmTruth(
@@ -135,11 +136,11 @@ class _World:
     """All arrays of the period, one entry per call, and the words."""
 
     def __init__(
-        self, seed: int, start: date, days: int, calls_per_day: float, adopted: Adopted | None, feedback: float
+        self, seed: int, start: date, days: int, calls_per_day: float, adopted: Adopted | None, judge: float
     ) -> None:
         rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(4_711,))))
         self.seed = seed
-        self.feedback = feedback
+        self.judge = judge
         self.happened: Happenings = happenings(start, days)
         self.calls: Traffic = traffic(start, days, calls_per_day, self.happened.runaway, rng)
         count = len(self.calls)
@@ -302,14 +303,22 @@ class _World:
 
     def _judge(self, n: int, reply: Reply, ended: Ended, strict: dict[str, float], rng: Random, rows: _Rows) -> None:
         habits, user = WORKSPACES[self.calls.workspace[n]], str(self.calls.user[n])
-        if self.calls.runs_away[n] or rng.random() >= habits.feedback * self.feedback:
+        if self.calls.runs_away[n]:
             return
-        judged = judge(reply.quality, strict[user], rng)
+        judged: Judged | None = None
+        reporter = f"{habits.name}-app"
+        if rng.random() < habits.feedback:
+            judged = said_by_user(reply.quality, strict[user], rng)
+        # Drawn apart, so that users say the same whether or not there is a judge.
+        elif self.judge and habits.keep != "nothing" and fraction(self.seed, "judged", n) < self.judge:
+            judged, reporter = graded(reply.quality, drawn_from(self.seed, "judge", n)), JUDGE
+        if judged is None:
+            return
         when = int(self.calls.at[n]) + 1_000 * ended.latency_ms + 1e6 * judged.after
         rows.feedback.append(
             (
                 *(ledger_rows.call_id(self.seed + 1, int(when), n), self.ids[n], habits.name, user),
-                *(judged.score, judged.source, judged.comment, ledger_rows.moment(when), f"{habits.name}-app"),
+                *(judged.score, judged.source, judged.comment, ledger_rows.moment(when), reporter),
             )
         )
 
