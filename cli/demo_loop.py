@@ -140,10 +140,11 @@ def recommend(settings: Settings, as_of: datetime) -> SpendRecommendation | None
     wanted = Wanted(tolerance=Tolerance(expected=TOLERANCE, worst=3 * TOLERANCE))
     found = look(settings, as_of, following.means(settings), wanted, seed=settings.seed)
     keep(settings, found)
-    page = stored.page(settings, states=("proposed",), limit=100)
+    page = stored.page(settings, states=("proposed", *stored.IN_FORCE), limit=100)
     able = [one for one in page.items if "substitutes" in (one.advice.get("setting") or {})]
-    if not able:
-        return None
+    # A second demo in the same home goes on with what the first one followed.
+    if (known := next((one for one in able if one.accepted is not None), None)) is not None or not able:
+        return known
     best = max(able, key=lambda one: one.saving)
     return following.accept(
         settings, Workspaces(settings), best.id, by="demo", reason="the largest saving", since=as_of
@@ -188,8 +189,13 @@ def tell_policy(settings: Settings, past: Past, trained: Any, story: LoopStory) 
         f"every baseline; nearest {least['against']}: {_interval(least['ahead'], sign=True)}",
         holds=found.ahead_of_all,
     )
-    promoted = trained.champion == trained.version
-    story.add(f"the gate on {trained.model} v{trained.version}", trained.verdict, trained.reason, holds=promoted)
+    champion = "there is none" if trained.champion is None else f"champion is v{trained.champion}"
+    story.add(
+        f"the gate on {trained.model} v{trained.version}",
+        f"{trained.verdict}, {champion}",
+        trained.reason,
+        holds=trained.champion is not None,
+    )
 
 
 def follow(settings: Settings, base: str, trained: Any, story: LoopStory) -> None:
@@ -199,11 +205,11 @@ def follow(settings: Settings, base: str, trained: Any, story: LoopStory) -> Non
     ------
     ServiceUnavailable : it goes on without it.
     """
-    if trained.champion != trained.version:
+    if trained.champion is None:
         story.add("the gateway's next call", "as before", "nothing was promoted", holds=False)
         return
     body = {"model": "auto", "messages": [{"role": "user", "content": QUESTION}], "merit": {"explore": False}}
-    wanted = f"{trained.model} v{trained.version}"
+    wanted = f"{trained.model} v{trained.champion}"
     deadline = time.monotonic() + _PATIENCE_S + settings.watch_seconds
     with httpx.Client(base_url=base, timeout=30) as client:
         while True:

@@ -30,6 +30,9 @@ def world(
         bool, typer.Option("--llm", help="Instead: calls of language models, straight into the gateway's ledger.")
     ] = False,
     calls_per_day: Annotated[float, typer.Option(help="With --llm: calls on an average day.", min=5)] = 330,
+    judge: Annotated[
+        float, typer.Option(help="With --llm: share of answers that a model grades where no user did.", min=0, max=1)
+    ] = 0,
     load: Annotated[bool, typer.Option(help="Load the tables into the database as well.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -42,7 +45,7 @@ def world(
 
     settings = prepared()
     if llm:
-        _calls(settings, 90 if days is None else days, calls_per_day, seed, end, as_json)
+        _calls(settings, 90 if days is None else days, calls_per_day, judge, seed, end, as_json)
         return
     folder = out or settings.root / "world"
     with steps() as report:
@@ -65,7 +68,9 @@ def world(
     screen.print(f"The truth is in {folder / 'truth'}, never in the tables.", style="dim")
 
 
-def _calls(settings: Settings, days: int, calls_per_day: float, seed: int | None, end: datetime, as_json: bool) -> None:
+def _calls(
+    settings: Settings, days: int, calls_per_day: float, judge: float, seed: int | None, end: datetime, as_json: bool
+) -> None:
     from features.world.llm_calls import build_llm_world
 
     with steps() as report:
@@ -73,6 +78,7 @@ def _calls(settings: Settings, days: int, calls_per_day: float, seed: int | None
             settings,
             days=days,
             calls_per_day=calls_per_day,
+            judge=judge,
             seed=seed,
             end=end.date(),
             progress=lambda done, total, label: report(label, done, total),
