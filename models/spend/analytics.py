@@ -115,7 +115,15 @@ def analytics(
     InvalidValue : an unknown dimension, or a period that ends before it begins.
     """
     _check(by, since, until)
-    before = since - (until - since)
+    try:
+        before = since - (until - since)
+    except OverflowError:
+        raise InvalidValue(
+            f"There is no period as long before {since.isoformat()}.",
+            remedy="Give a shorter one.",
+            field="since",
+            value=since.isoformat(),
+        ) from None
 
     def sums(names: Sequence[str], begin: datetime, end: datetime) -> list[dict[str, Any]]:
         return usage(

@@ -84,6 +84,8 @@ def test_what_cannot_be_told_is_refused(ledger: Settings, truth: LlmTruth) -> No
         analytics(ledger, SINCE, END, by=("colour",))
     with pytest.raises(InvalidValue, match="is not before"):
         analytics(ledger, END, SINCE)
+    with pytest.raises(InvalidValue, match="no period as long"):
+        analytics(ledger, datetime(2, 1, 1), datetime(9000, 1, 1))
 
 
 def scores(found: list[Score]) -> dict[str, Score]:
