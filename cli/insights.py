@@ -56,7 +56,7 @@ def tell(told: Mapping[str, Any]) -> None:
         screen.print(told["words_missing"], style="dim")
     for one in told["sentences"]:
         screen.print(one["text"], highlight=False, markup=False)
-        screen.print(f"  says {', says '.join(one['models'])}", style="dim", highlight=False, markup=False)
+        screen.print(f"  stated by {', '.join(one['models'])}", style="dim", highlight=False, markup=False)
     if not told["sentences"]:
         said = {"untold": "The rows do not tell.", "refused": "No model's answer held."}
         screen.print(said.get(told["status"], "(no words)"), style="yellow")

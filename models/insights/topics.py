@@ -79,8 +79,9 @@ def need_of(question: str, days: int | None = None) -> Need:
     bare = _SPAN.sub(" ", text)
     by = tuple(name for name, words in _DIMENSIONS.items() if re.search(rf"\b(?:{words})", bare))
     others = [name for name in topics if name != "usage"]
-    if not topics or (by and not others) or "anomalies" in others:
-        topics = list(dict.fromkeys(["usage", *topics]))
+    if not others or "usage" in topics or "anomalies" in others:
+        # What is asked for by its name comes before what every question about money mentions.
+        topics = [*others, "usage"]
     if "usage" in topics:
         by = by or ("model", "workspace")
     return Need(tuple(topics), by, days or _days(text), re.search(rf"\b(?:{_BEFORE})", text) is not None)

@@ -175,7 +175,7 @@ def test_the_command_shows_the_answer_the_models_and_the_rows(
         return capsys.readouterr().out
 
     said = run("Which model cost most?", "--models", "simulated/large,simulated/medium", "--days", "7")
-    assert "says simulated/" in said
+    assert "stated by simulated/" in said
     assert "Rows cited" in said
     number = said.strip().splitlines()[-1].partition(":")[0]
     assert "simulated/large" in run("--show", number)
