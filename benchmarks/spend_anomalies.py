@@ -1,6 +1,6 @@
 """Unusual spending found in the demo world's ledger, where it is known what was planted, and false alarms beside it.
 
-    python -m benchmarks.spend_anomalies --seeds 41,42,43
+    python -m benchmarks.spend_anomalies --seeds 51,52,53
 
 Two kinds of truth. In each world two prices change, two models fail for hours, two are slow for days and one user's
 program runs away; the ledger is looked at once a day from the fourth week on, each time with nothing but what was known
@@ -13,7 +13,9 @@ the day after. Found: a finding that is about that workspace, or traces most of 
 planted one. What such a change costs is shown beside it: what moves the bill of everybody by less than an eighth is not
 told of on purpose.
 
-Intervals: Wilson's, 95 %. The rules were set on worlds 1 and 7; the default worlds were run once, afterwards.
+Intervals: Wilson's, 95 %. The rules were set on worlds 1 and 7; worlds 41 to 43 were run once in between, and what was
+seen there led to the last change (which other findings explain another mix of models). The default worlds were run
+once, afterwards.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ DAYS, WARM = 90, 22
 KINDS = {"price": "price", "outage": "errors", "overload": "errors", "slow": "latency"}
 MOVED = ("volume", "prompt length", "model mix")
 DEAREST = "simulated/large"
-QUIET = ("2026-10-05", "2026-11-16", "2026-11-23")  # Mondays of weeks without anything planted
+QUIET = ("2026-10-12", "2026-11-16", "2026-11-23")  # Mondays of weeks without anything planted but a new price
 APART = timedelta(hours=30)
 
 
@@ -66,6 +68,7 @@ class World:
     false: list[Finding] = field(default_factory=list)
     moved: list[tuple[str, float, bool, bool]] = field(default_factory=list)  # kind, of the bill, found, named
     days: int = 0
+    quiet: dict[datetime, set[tuple[str, str]]] = field(default_factory=dict)  # told without the change, by moment
     seconds: list[float] = field(default_factory=list)
 
 
@@ -157,7 +160,9 @@ def move(world: World, frames: Frames, kind: str, workspace: str, monday: pd.Tim
     changed = Frames(known.hours, altered(known.days, kind, workspace, days), known.failed)
     usual = usual_per_day(known.days)
     more = float(changed.days["cost"].sum() - known.days["cost"].sum()) / len(days) / usual
-    before = {(one.kind, one.subject) for one in findings_of(known, moment)}
+    if moment not in world.quiet:
+        world.quiet[moment] = {(one.kind, one.subject) for one in findings_of(known, moment)}
+    before = world.quiet[moment]
     found = [
         one for one in findings_of(changed, moment)
         if (one.kind, one.subject) not in before and one.end > days[0].to_pydatetime() and about(one, workspace)
@@ -247,7 +252,7 @@ def rows(worlds: Sequence[World]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", default="41,42,43")
+    parser.add_argument("--seeds", default="51,52,53")
     parser.add_argument("--calls-per-day", type=float, default=330.0)
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli import spend_anomalies
 from cli.files import check_plot, check_writable, write_frame
 from cli.output import AsJson, dump, errors, screen, show, steps
 from cli.parsing import names
@@ -53,6 +54,12 @@ def anomalies(
         datetime | None,
         typer.Option("--as-of", help="Platform series: only what was known then.", formats=["%Y-%m-%d"]),
     ] = None,
+    ledger: Annotated[
+        bool,
+        typer.Option(
+            "--ledger", help="What is unusual in the ledger of model calls, as `merit spend anomalies` tells."
+        ),
+    ] = False,
     plot: Annotated[Path | None, typer.Option("--plot", help="Write the worst series as .png.", dir_okay=False)] = None,
     out: Annotated[
         Path | None,
@@ -63,10 +70,17 @@ def anomalies(
     """Find anomalies: when, what kind, how severe, what was expected, and which parts caused them.
 
     Every value is judged by the values before it, as if it had just come. A score of 0.5 is the threshold of
-    an alarm.
+    an alarm. Of spending on language models, --ledger tells more: prices, runaway users, failing and slow models.
     """
     check_writable(out)
     check_plot(plot)
+    if ledger:
+        if data is not None or out is not None:
+            raise InvalidValue(
+                "--ledger looks at the platform's own calls.", remedy="Leave out --data and --out.", field="ledger"
+            )
+        spend_anomalies.anomalies(days=last or 7, as_of=as_of, plot=plot, as_json=as_json)
+        return
     settings = load_settings()
     from models.anomaly.rules import parse_rules
     from models.anomaly.scorers import USUAL

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.api_client import Api, Url
-from cli.files import check_writable
+from cli.files import check_plot, check_writable
 from cli.output import AsJson, dump, errors, screen, show, steps
 from cli.parsing import names
 from store.errors import BudgetExceeded, FileUnreadable, InvalidValue
@@ -40,7 +40,12 @@ def bench_models(
     concurrency: Annotated[int, typer.Option(help="Calls at once.", min=1, max=64)] = 4,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would cost.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether to spend it.")] = False,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write every answer's numbers there.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write every answer's numbers as .csv.", dir_okay=False)
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw quality, cost and latency as .png.", dir_okay=False)
+    ] = None,
     show_id: Annotated[
         str | None, typer.Option("--show", help="Show one that was made before, by its id; `list` lists them.")
     ] = None,
@@ -48,13 +53,14 @@ def bench_models(
     as_json: AsJson = False,
 ) -> None:
     """Measure models on prompts of yours: quality, cost and latency with 95 % intervals, and which really differ."""
-    check_writable(csv)
+    _check_csv(csv)
+    check_plot(plot)
     api = Api(url)
     if show_id == "list":
         _listed(api, as_json)
         return
     if show_id is not None:
-        _show(api, api.get(f"{_PLACE}/{show_id}"), csv, as_json)
+        _show(api, api.get(f"{_PLACE}/{show_id}"), csv, plot, as_json)
         return
     body = {
         "prompts": _read(prompts),
@@ -82,7 +88,7 @@ def bench_models(
             field="max_cost",
         )
     made = api.post(_PLACE, body)
-    _show(api, _ended(api, made), csv, as_json)
+    _show(api, _ended(api, made), csv, plot, as_json)
 
 
 def _ended(api: Api, made: dict[str, Any]) -> dict[str, Any]:
@@ -101,9 +107,13 @@ def _ended(api: Api, made: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _show(api: Api, made: Mapping[str, Any], csv: Path | None, as_json: bool) -> None:
+def _show(api: Api, made: Mapping[str, Any], csv: Path | None, plot: Path | None, as_json: bool) -> None:
     if csv is not None:
         csv.write_bytes(api.download(f"{_PLACE}/{made['id']}/results?format=csv"))
+    if plot is not None and made["report"] and made["report"]["models"]:
+        from gateway.improve.benchmarks.plots import plot as drawn
+
+        plot.write_bytes(drawn(made["report"], f"{made['name']}: {made['prompts']} prompts"))
     if as_json:
         dump(made)
         return
@@ -136,7 +146,7 @@ def _show(api: Api, made: Mapping[str, Any], csv: Path | None, as_json: bool) ->
         show(shown, ["quality", "difference", "p (Holm)", "differ"], as_json=False)
     told = f"Spent ${made['cost']:.6f} · {made['id']}"
     told += f" · MLflow run {made['mlflow_run']}" if made["mlflow_run"] else ""
-    told += f" → {csv}" if csv else ""
+    told += "".join(f" → {path}" for path in (csv, plot) if path)
     screen.print(told, highlight=False, markup=False)
     if made["status"] != "completed":
         errors.print(f"{made['status']}: {made['reason'] or ''}", style="yellow", highlight=False, markup=False)
@@ -146,6 +156,14 @@ def _listed(api: Api, as_json: bool) -> None:
     found = api.get(_PLACE)["benchmarks"]
     columns = ["id", "name", "status", "models", "prompts", "cost", "created_at"]
     show(found, columns, as_json=as_json)
+
+
+def _check_csv(path: Path | None) -> None:
+    check_writable(path)
+    if path is not None and path.suffix.lower() != ".csv":
+        raise InvalidValue(
+            f"--csv {path} does not end in .csv.", remedy="Name a .csv file; --json prints JSON.", field="csv"
+        )
 
 
 def _scaled(estimate: Mapping[str, float] | None, factor: float) -> dict[str, float] | None:

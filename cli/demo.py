@@ -12,6 +12,7 @@ import typer
 
 from cli import services
 from cli.demo_gateway import GatewayStory, show_gateway
+from cli.demo_loop import CALLS_PER_DAY, LoopStory, show_loop, tell_loop
 from cli.demo_questions import ask_all
 from cli.ingest import load_tables
 from cli.leaderboard import show_leaderboard
@@ -33,6 +34,7 @@ class Story:
     trainings: list[Any] = field(default_factory=list)
     answers: list[dict[str, Any]] = field(default_factory=list)
     gateway: GatewayStory = field(default_factory=GatewayStory)
+    loop: LoopStory = field(default_factory=LoopStory)
     seconds: dict[str, float] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
 
@@ -40,9 +42,13 @@ class Story:
 def demo(
     customers: Annotated[int, typer.Option(help="Customers of the demo world.", min=500)] = 2000,
     days: Annotated[int, typer.Option(help="Days of history.", min=240)] = 730,
+    llm_calls: Annotated[
+        float, typer.Option(help="Calls a day of the ninety that the gateway learns from; 0 leaves that out.", min=0)
+    ] = CALLS_PER_DAY,
     as_json: AsJson = False,
 ) -> None:
-    """Build a world, train and promote four families through Prefect, serve them, ask them, and stop again."""
+    """Build a world, train and promote four families through Prefect, serve them, ask them; then let the gateway learn
+    from ninety days of its own calls, and measure what comes of it; and stop again."""
     started = time.perf_counter()
     settings = _with_free_ports(prepared())
     story = Story()
@@ -51,12 +57,20 @@ def demo(
         env = _timed(story, "start servers", lambda: start_servers(running, settings, deploy=False))
         settings = settings.model_copy(update={"prefect_api_url": env["PREFECT_API_URL"]})
         for flow in TRAININGS:
-            _timed(story, flow, lambda flow=flow: story.trainings.append(_train(settings, flow, as_of)))
+            _timed(story, flow, lambda flow=flow: story.trainings.append(_train(settings, flow, as_of=as_of)))
         champions = [one.model for one in story.trainings if one.champion is not None]
         _timed(story, "start the API", lambda: _start_api(running, settings, env, champions))
         url = f"http://{settings.host}:{settings.port}"
         story.answers = _timed(story, "ask the API", lambda: ask_all(settings, url, champions))
         story.gateway = _timed(story, "ask the LLM gateway", lambda: show_gateway(settings, url))
+        if llm_calls:
+            story.loop = show_loop(
+                settings,
+                url,
+                lambda flow, given: _train(settings, flow, **given),
+                lambda label, work: _timed(story, label, work),
+                calls_per_day=llm_calls,
+            )
         story.urls = {
             "API": f"{url}/docs",
             "Prefect UI": f"http://127.0.0.1:{settings.prefect_port}",
@@ -99,14 +113,14 @@ def _data(settings: Settings, customers: int, days: int, story: Story) -> Any:
     return made.as_of
 
 
-def _train(settings: Settings, flow: str, as_of: Any) -> Any:
+def _train(settings: Settings, flow: str, **given: Any) -> Any:
     from flows.run import run_flow
 
     with steps() as report:
         return run_flow(
             settings,
             flow,
-            {"as_of": as_of},
+            given,
             actor=actor(),
             progress=lambda label, done, total: report(f"{flow}: {label}", done, total),
         )
@@ -157,6 +171,7 @@ def _tell(story: Story, settings: Settings, *, as_json: bool) -> None:
                 "trainings": trainings,
                 "answers": story.answers,
                 "gateway": gateway,
+                "loop": {"rows": story.loop.rows, "policy": story.loop.policy},
                 "seconds": story.seconds,
             }
         )
@@ -181,6 +196,9 @@ def _tell(story: Story, settings: Settings, *, as_json: bool) -> None:
     columns = ["model", "outcome", "calls", "input_tokens", "output_tokens", "cost"]
     show(story.gateway.usage, columns, as_json=False, title="The ledger, by model")
     screen.print()
+    if story.loop.rows:
+        tell_loop(story.loop)
+        screen.print()
     took = ", ".join(f"{label} {seconds:.0f} s" for label, seconds in story.seconds.items())
     screen.print(f"Took: {took}.", style="dim", highlight=False)
     urls = ", ".join(f"{name} {url}" for name, url in story.urls.items())

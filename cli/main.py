@@ -19,6 +19,7 @@ from cli import (
     demo,
     doctor,
     feedback,
+    finetune,
     forecast,
     gateway,
     gateway_operation,
@@ -26,8 +27,10 @@ from cli import (
     insights,
     keys,
     monitor,
+    optimise_prompt,
     predict,
     price,
+    recommend,
     registry,
     retain,
     route,
@@ -75,10 +78,13 @@ app.command("route")(route.route)
 app.command("feedback")(feedback.feedback)
 app.add_typer(batch.app, name="batch")
 app.command("bench-models")(bench_models.bench_models)
+app.add_typer(finetune.app, name="finetune")
 app.command("usage")(usage.usage)
 app.command("insights")(insights.insights)
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(spend.app, name="spend")
+app.add_typer(recommend.app, name="recommend")
+app.command("optimise-prompt")(optimise_prompt.optimise_prompt)
 for operation in (
     gateway_operation.drain,
     gateway_operation.undrain,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import spend_anomalies
+from cli import spend_analytics, spend_anomalies
 from cli.files import check_plot, check_writable, write_frame
 from cli.output import AsJson, dump, errors, screen, show
 from cli.session import prepared
@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 app.command("anomalies")(spend_anomalies.anomalies)
 app.command("decide")(spend_anomalies.decide)
+app.command("analytics")(spend_analytics.analytics)
+app.command("scorecard")(spend_analytics.scorecard)
 
 
 class By(StrEnum):

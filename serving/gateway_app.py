@@ -34,6 +34,7 @@ from serving.routes import (
     messages,
     metrics,
     people,
+    prompt_optimisation,
     usage,
     workspaces,
 )
@@ -56,6 +57,7 @@ ROUTERS = (
     keys.router,
     people.router,
     workspaces.router,
+    prompt_optimisation.router,
     files.direct,
     files.router,
     batches.router,

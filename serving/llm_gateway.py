@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.call.batches import Batches
     from gateway.gateway import Gateway
     from gateway.improve.benchmarks.running import Benchmarks
+    from gateway.improve.finetuning.working import Finetunes
     from gateway.opening import OpenGateway
 
 log = logging.getLogger("merit.serving")
@@ -42,13 +43,20 @@ class LlmGateway:
     events : what happens on the platform, told whether or not the gateway runs.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, tunes: bool = False) -> None:
+        """
+        Parameters
+        ----------
+        tunes : whether fine-tunes are worked on here, which brings pandas along.
+        """
         self._settings = settings
+        self._tunes = tunes
         self.opened: OpenGateway | None = None
         self._gateway: Gateway | None = None
         self._files: Files | None = None
         self._batches: Batches | None = None
         self._benchmarks: Benchmarks | None = None
+        self._finetunes: Finetunes | None = None
         self.events = Feed(settings)
         self._exit = ExitStack()
         self._why = SettingsError("The LLM gateway has not been opened yet.")
@@ -96,6 +104,13 @@ class LlmGateway:
         return self._benchmarks
 
     @property
+    def finetunes(self) -> Finetunes:
+        """What works on fine-tunes; raises as `gateway` does."""
+        assert self.gateway is not None
+        assert self._finetunes is not None
+        return self._finetunes
+
+    @property
     def why(self) -> SettingsError:
         """Why it does not run."""
         return self._why
@@ -118,6 +133,8 @@ class LlmGateway:
             alone = self.opened.redis is None
             try:
                 self._files, self._batches = await open_batches(self._settings, gateway, alone=alone)
+                if self._tunes:
+                    self._finetunes = await self._open_finetunes(gateway, alone=alone)
             except BaseException:
                 await self.opened.close()
                 raise
@@ -126,6 +143,15 @@ class LlmGateway:
         except SettingsError as error:
             self._why = error
             log.error("The LLM gateway does not run in this process: %s", error)
+
+    async def _open_finetunes(self, gateway: Gateway, *, alone: bool) -> Finetunes:
+        from gateway.improve.finetuning.working import Finetunes
+
+        assert self.opened is not None
+        scoring = self.opened.improvement.scoring
+        made = Finetunes(self._settings, gateway, self.opened.reload, lambda: scoring.scorer, alone=alone)
+        await made.start()
+        return made
 
     async def reload(self) -> Reloaded:
         """Take over a changed configuration now; open the gateway where it was closed for a wrong one."""
@@ -154,6 +180,8 @@ class LlmGateway:
         self._exit.close()
         await self.events.close()
         if self._gateway is not None and self.opened is not None:
+            if self._finetunes is not None:
+                await self._finetunes.close()
             if self._benchmarks is not None:
                 await self._benchmarks.close()
                 self._benchmarks = None

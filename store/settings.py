@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     max_batch_lines: int = Field(50_000, ge=1, le=10_000_000, description="Most requests in a batch of LLM calls")
     batch_concurrency: int = Field(8, ge=1, le=1000, description="Requests of batches under way at once")
     batch_yield_at: int = Field(32, ge=0, description="Other calls under way at which batches make room for them")
+    finetune_poll_seconds: float = Field(5.0, gt=0, le=600, description="Between two looks at a fine-tuning job")
     events_heartbeat_seconds: float = Field(15.0, gt=0, le=3600, description="A sign of life in event streams")
 
     @property

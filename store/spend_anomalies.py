@@ -213,15 +213,20 @@ def decide(
     return _anomaly(row)
 
 
-def counts(settings: Settings, since: datetime | None = None) -> dict[str, int]:
-    """State → how many there are, found at a moment or later."""
+def verdicts(settings: Settings, since: datetime, until: datetime) -> dict[str, dict[str, int]]:
+    """Kind → state → how many there are that began at or after the one moment and before the other."""
     migrate(settings)
-    query = sa.select(SpendAnomalyRow.state, sa.func.count()).group_by(SpendAnomalyRow.state)
-    if since is not None:
-        query = query.where(SpendAnomalyRow.found_at >= since)
+    row = SpendAnomalyRow
+    query = (
+        sa.select(row.kind, row.state, sa.func.count())
+        .where(row.started_at >= since, row.started_at < until)
+        .group_by(row.kind, row.state)
+    )
+    found: dict[str, dict[str, int]] = {}
     with session(settings, readonly=True) as opened:
-        found = {str(state): int(count) for state, count in opened.execute(query)}
-    return {state: found.get(state, 0) for state in STATES}
+        for kind, state, count in opened.execute(query):
+            found.setdefault(kind, dict.fromkeys(STATES, 0))[state] = int(count)
+    return found
 
 
 def _existing(opened: Session, anomaly_id: str, workspace: str | None) -> SpendAnomalyRow:

@@ -220,6 +220,11 @@ def revert(
     return _move(settings, recommendation_id, IN_FORCE, "reverted", said, workspace)
 
 
+def reopen(settings: Settings, recommendation_id: str, workspace: str | None = None) -> SpendRecommendation:
+    """It was accepted and what that should have set could not be set: it is open again. Raises as `accept`."""
+    return _move(settings, recommendation_id, ("accepted",), "proposed", {"accepted": sa.null()}, workspace)
+
+
 def counts(settings: Settings, since: datetime | None = None) -> dict[str, int]:
     """State → how many there are, made at a moment or later."""
     migrate(settings)

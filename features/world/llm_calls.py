@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -14,8 +14,10 @@ import pandas as pd
 
 from features.world.business import Array
 from features.world.llm import ledger_rows
+from features.world.llm.adopted import Adopted, adopt
 from features.world.llm.attempts import Attempts, attempts
-from features.world.llm.feedback import judge
+from features.world.llm.feedback import JUDGE, Judged, graded
+from features.world.llm.feedback import judge as said_by_user
 from features.world.llm.happenings import Happenings, happenings
 from features.world.llm.ledger_rows import Ended
 from features.world.llm.logging_policy import CHAT, Choices, choose
@@ -23,7 +25,7 @@ from features.world.llm.models import item_effect
 from features.world.llm.offers import MODELS
 from features.world.llm.prompts import Said, Speaker
 from features.world.llm.replies import Reply, expected_tokens, reply_to
-from features.world.llm.task import COMPLEXITIES, Task, drawn_from
+from features.world.llm.task import COMPLEXITIES, Task, drawn_from, fraction
 from features.world.llm.tasks import DOMAINS, draw
 from features.world.llm.traffic import Traffic, traffic
 from features.world.llm.truth import LlmTruth, expected_quality, write
@@ -33,11 +35,11 @@ from store.database import migrate
 from store.errors import InvalidValue
 from store.settings import Settings
 
-__all__ = ["LlmTruth", "build_llm_world"]
+__all__ = ["Adopted", "LlmTruth", "build_llm_world"]
 
 Progress = Callable[[int, int, str], None]
 
-LIMITS = {"days": (14, 730), "calls_per_day": (5, 20_000)}
+LIMITS = {"days": (14, 730), "calls_per_day": (5, 20_000), "judge": (0, 1)}
 CONTENTS_DAYS = 365
 """How long the demo's workspaces keep words: the gateway's own 30 days would leave nothing to learn from."""
 
@@ -52,8 +54,11 @@ def build_llm_world(
     *,
     days: int = 90,
     calls_per_day: float = 330.0,
+    judge: float = 0.0,
     seed: int | None = None,
     end: date,
+    until: datetime | None = None,
+    adopted: Adopted | None = None,
     progress: Progress | None = None,
 ) -> LlmTruth:
     """Simulate calls of language models and write them to the ledger, with words and feedback.
@@ -65,14 +70,18 @@ def build_llm_world(
     ----------
     days : length of the period, the last day being `end` (14 – 730).
     calls_per_day : on average, without those of the runaway user (5 – 20,000).
+    judge : share of answers that a judging model scores where no user did (0 – 1): a small world has as many judged
+        answers as a large one. Nothing else changes.
     seed : default: that of the settings.
+    until : only calls before this moment, naive UTC, are written: the past of a world that goes on.
+    adopted : a recommendation that is followed from a moment on.
     progress : called with calls done, calls in all, and what is being done.
 
     Raises
     ------
-    InvalidValue : `days` or `calls_per_day` lies outside its limits.
+    InvalidValue : `days`, `calls_per_day` or `judge` lies outside its limits.
     """
-    for name, value in (("days", days), ("calls_per_day", calls_per_day)):
+    for name, value in (("days", days), ("calls_per_day", calls_per_day), ("judge", judge)):
         low, high = LIMITS[name]
         if not low <= value <= high:
             raise InvalidValue(
@@ -84,9 +93,9 @@ def build_llm_world(
     migrate(settings)
     chosen_seed = settings.seed if seed is None else seed
     start = end - timedelta(days=days - 1)
-    made = _World(chosen_seed, start, days, calls_per_day)
+    made = _World(chosen_seed, start, days, calls_per_day, adopted, judge)
     _put_workspaces(settings)
-    frame, spent, contents, judged = made.write(settings, progress)
+    frame, spent, contents, judged = made.write(settings, progress, until)
     truth = LlmTruth(
         folder=settings.root / "world" / "llm",
         seed=chosen_seed,
@@ -105,11 +114,13 @@ def build_llm_world(
 
 
 def _put_workspaces(settings: Settings) -> None:
+    known = {one.name: one.settings for one in workspaces.every(settings)}
     for one in WORKSPACES:
         values: dict[str, Any] = {"organisation": ORGANISATION, "keep": one.keep, "contents_days": CONTENTS_DAYS}
         if one.local_only:
             values["local_only"] = True
-        workspaces.put(settings, one.name, ORGANISATION, values)
+        # A world that goes on keeps what was set for its workspaces meanwhile.
+        workspaces.put(settings, one.name, ORGANISATION, {**known.get(one.name, {}), **values})
 
 
 @dataclass
@@ -124,9 +135,12 @@ class _Rows:
 class _World:
     """All arrays of the period, one entry per call, and the words."""
 
-    def __init__(self, seed: int, start: date, days: int, calls_per_day: float) -> None:
+    def __init__(
+        self, seed: int, start: date, days: int, calls_per_day: float, adopted: Adopted | None, judge: float
+    ) -> None:
         rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(4_711,))))
         self.seed = seed
+        self.judge = judge
         self.happened: Happenings = happenings(start, days)
         self.calls: Traffic = traffic(start, days, calls_per_day, self.happened.runaway, rng)
         count = len(self.calls)
@@ -142,6 +156,12 @@ class _World:
         held = runaway.begins + _REFUSED_AFTER * (runaway.ends - runaway.begins)
         refused = self.calls.runs_away & (self.calls.at >= held)
         self.tried: Attempts = attempts(self.calls, self.choices, self.happened, self.streamed, refused, rng)
+        self.adopted = adopted
+        self.part: Array = np.full(count, "", dtype=object)
+        if adopted is not None:
+            self.choices, self.tried, self.part = adopt(
+                adopted, seed, self.calls, self.choices, self.tried, self.happened
+            )
         # The prompts themselves, not what they were taken for: a repeated one keeps its task.
         domain = np.array([DOMAINS.index(one.task.domain) for one in self.said])
         complexity = np.array([COMPLEXITIES.index(one.task.complexity) for one in self.said])
@@ -164,9 +184,13 @@ class _World:
         # A call for vectors states no task; what it is given here is not read.
         return [one if one.task.domain else Said(_NO_TASK, one.tokens) for one in said]
 
-    def write(self, settings: Settings, progress: Progress | None) -> tuple[pd.DataFrame, Array, int, int]:
+    def write(
+        self, settings: Settings, progress: Progress | None, until: datetime | None = None
+    ) -> tuple[pd.DataFrame, Array, int, int]:
         """Answer every call and write it; returns the truth and the nanos of each, and counts of words and feedback."""
         count = len(self.calls)
+        if until is not None:
+            count = int(np.searchsorted(self.calls.at, int(until.replace(tzinfo=UTC).timestamp() * 1e6)))
         spent, realised = np.zeros(count, dtype=np.int64), np.full(count, np.nan)
         models: list[str | None] = []
         rng = drawn_from(self.seed, "feedback")
@@ -188,7 +212,7 @@ class _World:
                 rows = _Rows()
                 if progress:
                     progress(n + 1, count, "LLM calls")
-        return self._frame(models, realised), spent, contents, judged
+        return self._frame(models, realised[:count], count), spent, contents, judged
 
     def _call(self, n: int, warm: dict[tuple[int, str], int], rows: _Rows) -> tuple[Ended, Reply | None]:
         calls, said, call = self.calls, self.said[n], self.ids[n]
@@ -213,9 +237,16 @@ class _World:
                 embeds=embeds,
                 tokens=said.tokens,
                 conversation=conversation,
+                extra=self._extra(n),
             )
         )
         return ended, reply
+
+    def _extra(self, n: int) -> dict[str, Any] | None:
+        if self.adopted is None or not self.part[n]:
+            return None
+        told = {"use": self.adopted.use, "part": str(self.part[n]), "because": self.adopted.because}
+        return {"substitution": told}
 
     def _embedded(self, n: int) -> Ended:
         tokens, cost = int(self.tokens[n]), _EMBED.cost(int(self.tokens[n]), 0)
@@ -272,18 +303,30 @@ class _World:
 
     def _judge(self, n: int, reply: Reply, ended: Ended, strict: dict[str, float], rng: Random, rows: _Rows) -> None:
         habits, user = WORKSPACES[self.calls.workspace[n]], str(self.calls.user[n])
-        if self.calls.runs_away[n] or rng.random() >= habits.feedback:
+        if self.calls.runs_away[n]:
             return
-        judged = judge(reply.quality, strict[user], rng)
+        judged: Judged | None = None
+        reporter = f"{habits.name}-app"
+        if rng.random() < habits.feedback:
+            judged = said_by_user(reply.quality, strict[user], rng)
+        # Drawn apart, so that users say the same whether or not there is a judge.
+        elif self.judge and habits.keep != "nothing" and fraction(self.seed, "judged", n) < self.judge:
+            judged, reporter = graded(reply.quality, drawn_from(self.seed, "judge", n)), JUDGE
+        if judged is None:
+            return
         when = int(self.calls.at[n]) + 1_000 * ended.latency_ms + 1e6 * judged.after
         rows.feedback.append(
             (
                 *(ledger_rows.call_id(self.seed + 1, int(when), n), self.ids[n], habits.name, user),
-                *(judged.score, judged.source, judged.comment, ledger_rows.moment(when), f"{habits.name}-app"),
+                *(judged.score, judged.source, judged.comment, ledger_rows.moment(when), reporter),
             )
         )
 
-    def _frame(self, models: Sequence[str | None], realised: Array) -> pd.DataFrame:
+    def _frame(self, models: Sequence[str | None], realised: Array, count: int) -> pd.DataFrame:
+        left = len(self.calls) - count
+        return self._whole([*models, *[None] * left], np.pad(realised, (0, left))).iloc[:count]
+
+    def _whole(self, models: Sequence[str | None], realised: Array) -> pd.DataFrame:
         chats = ~self.calls.embeds
         frame = pd.DataFrame(
             {

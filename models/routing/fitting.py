@@ -353,7 +353,13 @@ def _gram(vectors: Floats, weight: NDArray[Any]) -> Floats:
     # Of rows that do not count there is nothing to multiply.
     rows = weight > 0
     part = vectors if rows.all() else vectors[rows]
-    made: Floats = (part * np.asarray(weight, np.float64)[rows][:, None]).T @ part
+    own = np.asarray(weight, np.float64)[rows]
+    made: Floats
+    if len(own) and (own == own[0]).all():
+        # A matrix with its own transpose is half the work, and needs no copy.
+        made = own[0] * (part.T @ part)
+    else:
+        made = (part * own[:, None]).T @ part
     return made
 
 

@@ -53,12 +53,32 @@ class Tradeoff:
 
 def choose(quality: Floats, cost: Floats, weight: float) -> NDArray[np.int64]:
     """The model of each row: highest quality − λ · cost; the cheaper of two alike, then the first."""
+    return chosen(np.ascontiguousarray(quality.T), np.ascontiguousarray(cost.T), weight)
+
+
+def chosen(quality: Floats, cost: Floats, weight: float) -> NDArray[np.int64]:
+    """As `choose`, of arrays whose rows are the models: many prompts by few models go several times as fast this way.
+
+    Parameters
+    ----------
+    quality, cost : (models, rows), contiguous.
+    """
     if np.isinf(weight):
-        lowest = cost.min(axis=1, keepdims=True)
-        return np.asarray(np.argmax(np.where(cost <= lowest, quality, -np.inf), axis=1))
+        lowest = cost.min(axis=0)
+        return _least(np.where(cost <= lowest, -quality, np.inf))
     score = quality - weight * cost
-    top = score.max(axis=1, keepdims=True)
-    return np.asarray(np.argmin(np.where(score >= top - 1e-12, cost, np.inf), axis=1))
+    return _least(np.where(score >= score.max(axis=0) - 1e-12, cost, np.inf))
+
+
+def _least(values: Floats) -> NDArray[np.int64]:
+    """Number of the least of each column, the first of several."""
+    least = values[0].copy()
+    place = np.zeros(values.shape[1], np.int64)
+    for number in range(1, len(values)):
+        better = values[number] < least
+        place[better] = number
+        np.minimum(least, values[number], out=least)
+    return place
 
 
 def spread(quality: Floats, cost: Floats, reached: Floats, spent: Floats) -> Tradeoff:
@@ -74,10 +94,11 @@ def spread(quality: Floats, cost: Floats, reached: Floats, spent: Floats) -> Tra
         quality, cost, reached, spent = quality[some], cost[some], reached[some], spent[some]
     tried = scale_of(quality, cost) * np.geomspace(1.0 / _SPAN, _SPAN, _TRIED)
     rows = np.arange(len(quality))
+    by_model = np.ascontiguousarray(quality.T), np.ascontiguousarray(cost.T)
     points = []
     for weight in (0.0, *tried, float("inf")):
-        chosen = choose(quality, cost, weight)
-        points.append((float(spent[rows, chosen].mean()), float(reached[rows, chosen].mean())))
+        taking = chosen(*by_model, weight)
+        points.append((float(spent[rows, taking].mean()), float(reached[rows, taking].mean())))
     x, y = np.array(points).T
     # Ends first; then, again and again, what adds most.
     taken = [0, len(tried) + 1]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.views.spend import TOTAL, daily_cells, panel_of
+from features.views.spend import TOTAL, daily_cells, end_of_ledger, panel_of
 from models.spend.bill import BY, Bill, budget_outlooks
 from models.spend.budgets import BudgetOutlook
 from models.spend.months import running_sums
@@ -27,12 +27,20 @@ def forecast_plot(settings: Settings, bill: Bill, days: int, level: float, *, wo
     doubtful = _doubtful(budget_outlooks(settings, bill, days, workspace=workspace), bill)
     figure = Figure(figsize=(10, 3.2 if doubtful is None else 6.2), layout="constrained")
     axes = figure.subplots(1 if doubtful is None else 2, 1, squeeze=False)[:, 0]
-    _days(axes[0], past, bill, days, level)
+    _days(axes[0], past, _came(settings, bill, days, workspace), bill, days, level)
     if doubtful is not None:
         _budget(axes[1], past, bill, doubtful, days)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _came(settings: Settings, bill: Bill, days: int, workspace: str | None) -> pd.DataFrame:
+    """What was spent on the days that are forecast, as far as the ledger knows it by now."""
+    begin = pd.Timestamp(bill.outlook.today)
+    until = min(end_of_ledger(settings), (begin + pd.Timedelta(days=days)).to_pydatetime())
+    cells = daily_cells(settings, until, days=days, by=BY, workspace=workspace)
+    return cells[cells["day"] >= begin].groupby("day")[["cost"]].sum().reset_index()
 
 
 def _doubtful(found: tuple[BudgetOutlook, ...], bill: Bill) -> BudgetOutlook | None:
@@ -41,7 +49,7 @@ def _doubtful(found: tuple[BudgetOutlook, ...], bill: Bill) -> BudgetOutlook | N
     return min(monthly, key=lambda one: abs(max(one.probability, *one.later.values(), 0.0) - 0.6), default=None)
 
 
-def _days(axis: Any, past: pd.DataFrame, bill: Bill, days: int, level: float) -> None:
+def _days(axis: Any, past: pd.DataFrame, came: pd.DataFrame, bill: Bill, days: int, level: float) -> None:
     rows = past[past["unique_id"] == TOTAL]
     frame = bill.outlook.forecast([TOTAL], days, (level, 95))
     axis.plot(rows["ds"], rows["y"], color=_GREY, linewidth=0.9, label="spent")
@@ -49,6 +57,8 @@ def _days(axis: Any, past: pd.DataFrame, bill: Bill, days: int, level: float) ->
         ends = frame[f"lo-{shown:g}"], frame[f"hi-{shown:g}"]
         axis.fill_between(frame["ds"], *ends, color=_BLUE, alpha=alpha, linewidth=0, label=f"{shown:g} %")
     axis.plot(frame["ds"], frame["forecast"], color=_BLUE, linewidth=1.2, label="expected")
+    if len(came):
+        axis.plot(came["day"], came["cost"], "o", color=_RED, markersize=2.5, label="what came")
     # What ran away once is shown, but does not flatten everything else.
     top = 1.6 * max(float(frame["hi-95"].max()), float(rows["y"].quantile(0.95)))
     if (beyond := rows[rows["y"] > top]).size:
@@ -57,7 +67,7 @@ def _days(axis: Any, past: pd.DataFrame, bill: Bill, days: int, level: float) ->
     axis.set_ylim(0, top)
     axis.set_title("All spending, dollars a day", fontsize=9, loc="left")
     axis.tick_params(labelsize=7)
-    axis.legend(fontsize=7, loc="upper left", ncols=4, frameon=False)
+    axis.legend(fontsize=7, loc="upper left", ncols=5, frameon=False)
 
 
 def _budget(axis: Any, past: pd.DataFrame, bill: Bill, found: BudgetOutlook, days: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -10,18 +11,36 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pydantic import SecretStr
 
 from features.quarantine import Quarantine
-from store.database import current_revision, database_url, dispose, engine, head_revision, migrate, session
+from store import database
+from store.database import (
+    alembic_config,
+    current_revision,
+    database_url,
+    dispose,
+    engine,
+    head_revision,
+    migrate,
+    session,
+)
 from store.errors import ServiceUnavailable, SettingsError
 from store.settings import Settings
 from store.tables import Base
 from store.tables.base import utc_now
 from store.tables.business import QuarantineRow
 from store.tables.platform import EventRow
+
+
+@pytest.fixture(autouse=True)
+def by_migrations(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here alone nothing takes the short way of `tests/conftest.py`."""
+    if request.function is not test_what_other_tests_start_from_is_what_the_migrations_make:
+        monkeypatch.setattr(database, "_upgrade", inspect.unwrap(database._upgrade))
 
 
 def test_models_and_migrations_agree(on_both: Settings) -> None:
@@ -65,10 +84,6 @@ def test_migrating_from_processes_in_any_folder(on_both: Settings, tmp_path: Pat
 
 
 def test_downgrade_leaves_nothing_behind(on_both: Settings) -> None:
-    from alembic import command
-
-    from store.database import alembic_config
-
     migrate(on_both)
     with engine(on_both).begin() as connection:
         config = alembic_config()
@@ -82,10 +97,6 @@ def test_downgrade_leaves_nothing_behind(on_both: Settings) -> None:
 
 
 def test_quarantine_that_piled_up_is_kept_once(on_both: Settings) -> None:
-    from alembic import command
-
-    from store.database import alembic_config
-
     def to(revision: str) -> None:
         with engine(on_both).begin() as connection:
             config = alembic_config()
@@ -258,3 +269,15 @@ def test_many_databases_do_not_keep_files_open(settings: Settings, tmp_path: Pat
     # One that was put aside while somebody holds it goes on working.
     with held.connect() as connection:
         assert current_revision(connection) == head_revision()
+
+
+def test_what_other_tests_start_from_is_what_the_migrations_make(settings: Settings, tmp_path: Path) -> None:
+    migrate(settings)
+    other = Settings(home=tmp_path / "other", threads=1)
+    with engine(other).begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    query = sa.text("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name")
+    with engine(settings).connect() as ours, engine(other).connect() as theirs:
+        assert ours.execute(query).all() == theirs.execute(query).all()

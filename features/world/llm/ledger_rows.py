@@ -75,6 +75,7 @@ def ledger_row(
     embeds: bool,
     tokens: int,
     conversation: str | None,
+    extra: Mapping[str, Any] | None = None,
 ) -> tuple[Any, ...]:
     """One line, in the order of `store.llm_calls.COLUMNS`."""
     told = None if embeds else decision(call, asked, row, choices, tokens)
@@ -111,6 +112,7 @@ def ledger_row(
         "conversation": conversation,
         "tags": "[]",
         "attempts": _tried(ended),
+        "extra": None if extra is None else orjson.dumps(extra).decode(),
     }
     if told is not None:
         values |= {

@@ -76,6 +76,19 @@ class OpenAITuning:
         kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         return _text(provider, await self._ask(provider, "POST", "/files", body, kind, _UPLOAD_S), "id")
 
+    async def files(self, provider: Provider, beginning: str) -> list[str]:
+        """Ids of the files for fine-tuning whose name begins so."""
+        found: list[str] = []
+        after: str | None = None
+        while True:
+            query = urlencode({"purpose": "fine-tune", "limit": _PAGE, **({} if after is None else {"after": after})})
+            told = await self._ask(provider, "GET", f"/files?{query}")
+            page = _list(provider, told)
+            found += [str(one.get("id")) for one in page if str(one.get("filename") or "").startswith(beginning)]
+            if not page or not told.get("has_more"):
+                return found
+            after = str(page[-1].get("id"))
+
     async def remove_file(self, provider: Provider, file_id: str) -> None:
         """Have a file forgotten; one that is gone already is as well."""
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -59,36 +59,46 @@ class Expected:
     quality: Fitted | None
     judged_by: str
     seed: int
+    _drawn: dict[str, Floats] = field(default_factory=dict)
 
     def longer(self, cells: pd.DataFrame, model: str) -> Floats:
         """Output tokens of a model's answers to cells' calls, relative to those that were given, draws × cells."""
-        return self._ratio(self.length, cells, model)
+        return self._ratio("length", self.length, cells, model)
 
     def slower(self, cells: pd.DataFrame, model: str) -> Floats:
         """The same of the time until the answer is whole."""
-        return self._ratio(self.time, cells, model)
+        return self._ratio("time", self.time, cells, model)
 
     def better(self, cells: pd.DataFrame, model: str) -> Floats | None:
         """Quality of a model's answers less that of the given ones' models, draws × cells; None: nobody can tell."""
         if self.quality is None:
             return None
-        draws = self.quality.draws(DRAWS, self.seed)
-        before = inverse(self.quality.predictor(cells, draws), "logit")
-        after = inverse(self.quality.predictor(cells.assign(model=model), draws), "logit")
-        return np.asarray(after - before)
+        before, after = self._predicted("quality", self.quality, cells, model)
+        return np.asarray(inverse(after, "logit") - inverse(before, "logit"))
 
     def quality_of(self, cells: pd.DataFrame, model: str) -> Floats | None:
         """Quality of a model's answers, draws × cells."""
         if self.quality is None:
             return None
-        draws = self.quality.draws(DRAWS, self.seed)
-        return inverse(self.quality.predictor(cells.assign(model=model), draws), "logit")
+        return inverse(self._predicted("quality", self.quality, cells, model)[1], "logit")
 
-    def _ratio(self, fitted: Fitted, cells: pd.DataFrame, model: str) -> Floats:
-        draws = fitted.draws(DRAWS, self.seed + 1)
-        before = fitted.predictor(cells, draws)
-        after = fitted.predictor(cells.assign(model=model), draws)
+    def _ratio(self, name: str, fitted: Fitted, cells: pd.DataFrame, model: str) -> Floats:
+        before, after = self._predicted(name, fitted, cells, model)
         return np.asarray(np.exp(np.clip(after - before, -5.0, 5.0)))
+
+    def _predicted(self, name: str, fitted: Fitted, cells: pd.DataFrame, model: str) -> tuple[Floats, Floats]:
+        """Linear predictors of the models that answered and of another one, draws × cells."""
+        if name not in self._drawn:
+            self._drawn[name] = fitted.draws(DRAWS, self.seed)
+        drawn = self._drawn[name]
+        # Cells of many days are of few kinds.
+        names = ["workspace", "model", *TASK]
+        kinds = list(zip(*(cells[one].tolist() for one in names), strict=True))
+        place = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+        codes = np.array([place[kind] for kind in kinds], dtype=np.intp)
+        each = pd.DataFrame(list(place), columns=names)
+        before, after = fitted.predictor(each, drawn), fitted.predictor(each.assign(model=model), drawn)
+        return np.asarray(before[:, codes]), np.asarray(after[:, codes])
 
 
 def expected(cells: pd.DataFrame, *, seed: int = 0) -> Expected:

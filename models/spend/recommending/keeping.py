@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from models.spend.recommending import KIND
 from models.spend.recommending.advice import NANOS, Advice
+from models.spend.recommending.measuring import measure
 from store import events
 from store import spend_recommendations as stored
 from store.settings import Settings
@@ -26,6 +28,33 @@ def keep(settings: Settings, found: Sequence[Advice], *, workspace: str | None =
             told.append(payload_of(row))
             events.emit(settings, KIND, told[-1])
     return told
+
+
+def measure_one(settings: Settings, row: SpendRecommendation, as_of: datetime, *, seed: int = 0) -> SpendRecommendation:
+    """Measure what a recommendation saved, keep it, and tell of it when it is news: the first time, and when a warning
+    is new or gone.
+
+    Raises
+    ------
+    StateConflict : it is not in force.
+    """
+    before = row.measured
+    row = stored.measured(settings, row.id, measure(settings, row, as_of, seed=seed))
+    assert row.measured is not None
+    first = before is None or before.get("saved") is None
+    if (first and row.measured["saved"] is not None) or (before or {}).get("warnings") != row.measured["warnings"]:
+        tell(settings, row)
+    return row
+
+
+def measure_all(settings: Settings, as_of: datetime, *, seed: int = 0) -> list[dict[str, Any]]:
+    """Measure everything that is in force; the payloads."""
+    told, cursor = [], None
+    while True:
+        page = stored.page(settings, states=stored.IN_FORCE, limit=1_000, cursor=cursor)
+        told += [payload_of(measure_one(settings, row, as_of, seed=seed)) for row in page.items]
+        if (cursor := page.next_cursor) is None:
+            return told
 
 
 def tell(settings: Settings, row: SpendRecommendation) -> None:

@@ -79,7 +79,16 @@ def look(
     ------
     EmptyData : no chat was answered in this time.
     """
-    wanted = wanted or Wanted()
+    from threadpoolctl import threadpool_limits
+
+    # Many small matrices: threads would wait for each other longer than they work.
+    with threadpool_limits(1, user_api="blas"):
+        return _look(settings, as_of, means, wanted or Wanted(), days, workspace, seed)
+
+
+def _look(
+    settings: Settings, as_of: datetime, means: Means, wanted: Wanted, days: int, workspace: str | None, seed: int
+) -> tuple[Advice, ...]:
     until = midnight(as_of)
     since = until - timedelta(days=days)
     every = cost_cells(settings, until - timedelta(days=max(LEARNED, days)), until)

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.spend.recommending.advice import Interval, drawn_days, interval
+from models.spend.recommending.advice import Interval, interval
 from models.spend.recommending.another_model import drawn_totals
+from models.spend.recommending.drawn_sums import standardised, weighted_sums
 from models.spend.recommending.expected import DRAWS, Expected, expected
 from models.spend.recommending.measured_quality import quality_change
 
@@ -70,7 +71,8 @@ def model_saving(
 
 def _within(cells: pd.DataFrame, workspace: str, scope: Mapping[str, Any]) -> pd.DataFrame:
     mine = (cells["workspace"] == workspace) & (cells["asked"] == scope["asked"]) & (cells["kind"] == "chat")
-    return cells.loc[mine & ~cells["batch"] & cells["complexity"].isin(scope["complexities"])]
+    found: pd.DataFrame = cells.loc[mine & ~cells["batch"] & cells["complexity"].isin(scope["complexities"])]
+    return found
 
 
 def _would_have_cost(used: pd.DataFrame, old: pd.DataFrame, known: Expected) -> tuple[Floats, str]:
@@ -80,7 +82,7 @@ def _would_have_cost(used: pd.DataFrame, old: pd.DataFrame, known: Expected) -> 
     overall = old.groupby("model")["calls"].sum()
     keys = pd.MultiIndex.from_frame(used[TASK])
     # A kind of task that was not asked before went as all did.
-    each = shares.reindex(keys).to_numpy(np.float64)
+    each = np.array(shares.reindex(keys), dtype=np.float64)
     none = ~np.isfinite(each).all(axis=1)
     each[none] = overall.reindex(shares.columns).to_numpy(np.float64)
     each = each / each.sum(axis=1, keepdims=True)
@@ -110,55 +112,46 @@ def _differences(
 
     def elsewhere(cells: pd.DataFrame) -> pd.DataFrame:
         mine = (cells["workspace"] == workspace) & (cells["asked"] == scope["asked"])
-        return cells[(cells["kind"] == "chat") & cells["model"].isin(models) & ~mine & ~cells["batch"]]
+        found: pd.DataFrame = cells.loc[
+            (cells["kind"] == "chat") & cells["model"].isin(models) & ~mine & ~cells["batch"]
+        ]
+        return found
 
     control_old, control_new = elsewhere(before), elsewhere(after)
     if min(control_old["calls"].sum(), control_new["calls"].sum()) < _LEAST_CONTROL:
         return None
-    rng = np.random.default_rng(seed)
-    drawn = [
-        _difference(*(_weighted(one, rng if draw else None) for one in (old, used, control_old, control_new)))
-        for draw in range(DRAWS)
+    kinds = sorted(set().union(*(map(tuple, one[TASK].to_numpy()) for one in (old, used, control_old, control_new))))
+    sums = [
+        weighted_sums(one, TASK, kinds, ("calls", "cost"), DRAWS, seed + place)
+        for place, one in enumerate((old, used, control_old, control_new))
     ]
-    values = np.array([one for one in drawn if np.isfinite(one)])
+    drawn = _difference(*sums)
+    values = drawn[np.isfinite(drawn)]
     if len(values) < DRAWS // 2 or not np.isfinite(drawn[0]):
         return None
     found: Interval = interval(values, float(drawn[0]))
     return {"method": "difference in differences", **found.to_dict(), "control_calls": int(control_new["calls"].sum())}
 
 
-def _weighted(cells: pd.DataFrame, rng: np.random.Generator | None) -> pd.DataFrame:
-    """Calls and dollars by kind of task, of days drawn anew."""
-    codes, days = pd.factorize(cells["day"])
-    weight = np.ones(len(days))
-    if rng is not None:
-        weight = drawn_days(len(days), 2, int(rng.integers(2**31)))[1]
-    weighted = cells[["calls", "cost"]].mul(weight[codes], axis=0)
-    summed: pd.DataFrame = weighted.groupby([cells[name] for name in TASK]).sum()
-    return summed
-
-
-def _difference(old: pd.DataFrame, used: pd.DataFrame, control_old: pd.DataFrame, control_new: pd.DataFrame) -> float:
-    """A call's dollars before, at today's mix of tasks, moved as the control moved, less today's."""
-    moved = _standardised(control_new, control_old)
-    now = float(control_new["cost"].sum() / max(control_new["calls"].sum(), 1e-9))
-    then = _standardised(used, old)
-    if moved <= 0:
-        return float("nan")
-    return float(used["calls"].sum() * then * now / moved - used["cost"].sum())
-
-
-def _standardised(mix: pd.DataFrame, cells: pd.DataFrame) -> float:
-    """Dollars a call in some cells if tasks were mixed as in others; a kind that is missing counts as all do."""
-    overall = float(cells["cost"].sum() / max(cells["calls"].sum(), 1e-9))
-    unit = (cells["cost"] / cells["calls"].where(cells["calls"] > 0)).reindex(mix.index).fillna(overall)
-    calls = mix["calls"].clip(lower=0.0)
-    return float((unit * calls).sum() / max(calls.sum(), 1e-9))
+def _difference(
+    old: tuple[Floats, ...], used: tuple[Floats, ...], control_old: tuple[Floats, ...], control_new: tuple[Floats, ...]
+) -> Floats:
+    """A call's dollars before, at today's mix of tasks, moved as the control moved, less today's; (draws,)."""
+    now = control_new[1].sum(axis=1) / np.maximum(control_new[0].sum(axis=1), 1e-9)
+    moved = standardised(control_new[0], *control_old)
+    then = standardised(used[0], *old)
+    ratio = np.divide(now, moved, out=np.full(len(now), np.nan), where=moved > 0)
+    return np.asarray(used[0].sum(axis=1) * then * ratio - used[1].sum(axis=1))
 
 
 def _held_back(held: pd.DataFrame, used: pd.DataFrame) -> dict[str, Any]:
     """Dollars a call of those drawn by chance to be answered as before, beside the others; {} where they are few."""
     if held["calls"].sum() < _LEAST_HELD:
         return {}
-    before, after = _weighted(held, None), _weighted(used, None)
-    return {"cost_a_call_held_back": _standardised(after, before), "cost_a_call_used": _standardised(after, after)}
+    kinds = sorted(set(map(tuple, held[TASK].to_numpy())) | set(map(tuple, used[TASK].to_numpy())))
+    names = ("calls", "cost")
+    before, after = (weighted_sums(one, TASK, kinds, names, 1, 0) for one in (held, used))
+    return {
+        "cost_a_call_held_back": float(standardised(after[0], *before)[0]),
+        "cost_a_call_used": float(standardised(after[0], *after)[0]),
+    }

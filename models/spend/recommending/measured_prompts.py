@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.spend.recommending.advice import drawn_days, interval
+from models.spend.recommending.advice import interval
+from models.spend.recommending.drawn_sums import weighted_sums
 from models.spend.recommending.prices import unit_prices
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 DRAWS = 400
 _KIND = ["asked", "domain", "complexity"]
@@ -30,17 +33,12 @@ def prompt_saving(
     control = min(one["calls"].sum() for one in others) >= _LEAST
     prices = unit_prices(pd.concat([before, after], ignore_index=True))
     cost, tokens = _input(mine[1], prices)
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for draw in range(DRAWS):
-        old, new = (_weighted(one, rng if draw else None) for one in mine)
-        moved = 1.0
-        if control:
-            other_old, other_new = (_weighted(one, rng if draw else None, ["workspace", *_KIND]) for one in others)
-            moved = float(other_new["input_tokens"].sum() / max(_expected(other_new, other_old), 1.0))
-        less = _expected(new, old) * moved - float(new["input_tokens"].sum())
-        drawn.append(less * cost / max(tokens, 1.0))
-    saved = interval(np.array(drawn), drawn[0])
+    would, were = _less(mine[0], mine[1], _KIND, seed)
+    if control:
+        # What prompts elsewhere became, without anybody's doing.
+        would = would * _ratio(others[0], others[1], ["workspace", *_KIND], seed + 2)
+    drawn = (would - were) * cost / max(tokens, 1.0)
+    saved = interval(drawn, float(drawn[0]))
     return {
         "calls": int(mine[1]["calls"].sum()),
         "spent": float(mine[1]["cost"].sum()),
@@ -54,19 +52,23 @@ def prompt_saving(
     }
 
 
-def _weighted(cells: pd.DataFrame, rng: np.random.Generator | None, by: list[str] = _KIND) -> pd.DataFrame:
-    codes, days = pd.factorize(cells["day"])
-    weight = np.ones(len(days))
-    if rng is not None:
-        weight = drawn_days(len(days), 2, int(rng.integers(2**31)))[1]
-    return cells[["calls", "input_tokens"]].mul(weight[codes], axis=0).groupby([cells[name] for name in by]).sum()
+def _less(old: pd.DataFrame, new: pd.DataFrame, by: list[str], seed: int) -> tuple[Floats, Floats]:
+    """Input tokens of the new calls if each kind had as many as before, and as they are; (draws,) each. A kind that is
+    new counts as it is."""
+    before = {tuple(one) for one in old[by].to_numpy()}
+    kinds = sorted(before | {tuple(one) for one in new[by].to_numpy()})
+    names = ("calls", "input_tokens")
+    calls0, tokens0 = weighted_sums(old, by, kinds, names, DRAWS, seed)
+    calls1, tokens1 = weighted_sums(new, by, kinds, names, DRAWS, seed + 1)
+    now = np.divide(tokens1, calls1, out=np.zeros_like(tokens1), where=calls1 > 1e-9)
+    unit = np.divide(tokens0, calls0, out=now, where=calls0 > 1e-9)
+    return (unit * np.maximum(calls1, 0.0)).sum(axis=1), tokens1.sum(axis=1)
 
 
-def _expected(new: pd.DataFrame, old: pd.DataFrame) -> float:
-    """Input tokens of the new calls if each kind had as many as before; a kind that is new counts as it is."""
-    unit = (old["input_tokens"] / old["calls"].where(old["calls"] > 0)).reindex(new.index)
-    now = new["input_tokens"] / new["calls"].where(new["calls"] > 0)
-    return float((unit.fillna(now).fillna(0.0) * new["calls"].clip(lower=0.0)).sum())
+def _ratio(old: pd.DataFrame, new: pd.DataFrame, by: list[str], seed: int) -> Floats:
+    """By how much a prompt of the same kind grew."""
+    expected, actual = _less(old, new, by, seed)
+    return np.asarray(actual / np.maximum(expected, 1.0))
 
 
 def _input(cells: pd.DataFrame, prices: dict[str, Any]) -> tuple[float, float]:

@@ -74,6 +74,14 @@ def fit(cells: pd.DataFrame, count: str, total: str, effects: Sequence[Effect], 
         are left out; their days say how much more a cell varies than its distribution would have it.
     link : "logit" for means between 0 and 1, "log" for positive ones.
     """
+    from threadpoolctl import threadpool_limits
+
+    # Matrices of a few hundred columns: threads would wait for each other longer than they work.
+    with threadpool_limits(1, user_api="blas"):
+        return _fit(cells, count, total, effects, link)
+
+
+def _fit(cells: pd.DataFrame, count: str, total: str, effects: Sequence[Effect], link: Link) -> Fitted:
     names = list(dict.fromkeys(name for effect in effects for name in effect.names))
     seen = cells[cells[count] > 0]
     grouped = seen.groupby(names, sort=True, as_index=False)[[count, total]].sum()
@@ -147,7 +155,7 @@ def _design(cells: pd.DataFrame, effects: Sequence[Effect], levels: Sequence[dic
 
 
 def _keys(cells: pd.DataFrame, names: tuple[str, ...]) -> list[tuple[str, ...]]:
-    return list(zip(*(cells[name].astype(str) for name in names), strict=True))
+    return list(zip(*(map(str, cells[name].tolist()) for name in names), strict=True))
 
 
 def _linked(mean: float, link: Link) -> float:

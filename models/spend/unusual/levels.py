@@ -12,7 +12,7 @@ What another finding explains already is not told twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -33,8 +33,11 @@ _LEAST_WEEKS = 2
 _NULL, _LEAST_NULL = 28, 10  # days that say how far each part usually moves
 _FLOOR = 0.04  # of what is usually spent: no part is steadier than that
 _ACCEPTED = 14
+_LEAST_CALLS = 40
 _EXPLAINED = 0.5
 _NARROW = 0.6  # of the whole change, by which a workspace is told of instead of everybody
+_MOVES = {"errors": -1.0, "latency": -1.0, "new model": 1.0}
+_MOVED = 0.1  # of the calls
 _PARTS: tuple[tuple[str, Kind], ...] = (("volume", "volume"), ("mix", "model mix"), ("length", "prompt length"))
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
@@ -97,9 +100,9 @@ def level_findings(
     for name, rows in subjects:
         subject = _subject(name, rows, days, told)
         for first, last, times in _unusual(subject, looked, usual_per_day):
-            one = _finding(subject, first, last, times, usual_per_day, workspace)
-            if one is not None and (since is None or one.end > since) and not _explained(one, told):
-                found.append(one)
+            made = _finding(subject, first, last, times, usual_per_day, workspace)
+            if made is not None and (since is None or made[0].end > since) and not _explained(*made, told):
+                found.append(made[0])
     return _narrowest(found)
 
 
@@ -133,11 +136,13 @@ def _unusual(subject: _Subject, looked: int, usual_per_day: float) -> list[tuple
                 continue
             # Relative to the usual days, so that weekends and weekdays can be told in one breath.
             values = np.array([getattr(taken, name) for name, _ in _PARTS]) / taken.before
+            calls = float(subject.sums[place - length + 1 : place + 1, :, 0].sum())
             null = np.array([one for at, one in effects[length] if subject.quiet[at]][-_NULL:])
             effects[length].append((place, values))
             if len(null) < _LEAST_NULL:
                 continue
-            times = _times(values, null, least / taken.before)
+            changed = abs(taken.change) >= max(least, OWN * taken.before)
+            times = _times(values, null, least / taken.before, calls) if changed else 0.0
             if times >= 1.0:
                 alarmed = True
                 inside = slice(place - length + 1, place + 1)
@@ -153,18 +158,21 @@ def _unusual(subject: _Subject, looked: int, usual_per_day: float) -> list[tuple
     return [(int(one[0]), int(one[-1]), float(beyond[one].max())) for one in groups]
 
 
-def _times(values: Floats, null: Floats, least: float) -> float:
+def _times(values: Floats, null: Floats, least: float, calls: float) -> float:
     """By how much the furthest part is over its threshold; 0 where none is as large as `least`. All are relative."""
     middle = np.median(null, axis=0)
     deviation = 1.4826 * np.median(np.abs(null - middle), axis=0)
     far = np.abs(values - middle) / np.maximum(deviation, _FLOOR) / DEVIATIONS
     matters = np.abs(values) >= max(least, OWN)
+    if calls < _LEAST_CALLS:
+        matters[1:] = False  # a few dear answers are neither another mix nor longer prompts
     return float(np.max(np.where(matters, far, 0.0)))
 
 
 def _finding(
     subject: _Subject, first: int, last: int, times: float, usual_per_day: float, workspace: str | None
-) -> Finding | None:
+) -> tuple[Finding, Mapping[str, float]] | None:
+    """The finding, and of each model how many calls more it got, as a share of all."""
     length = last - first + 1
     usual = subject.usual(last, length)
     if usual is None:
@@ -187,7 +195,9 @@ def _finding(
                 for k in range(1, _WEEKS + 1))  # fmt: skip
     by = ("workspace", "model") if name == TOTAL else ("model",)
     start, end = days[first].to_pydatetime(), (days[last] + pd.Timedelta(days=1)).to_pydatetime()
-    return Finding(
+    calls = [rows.groupby("model")["calls"].sum() / days for rows, days in ((before, weeks), (after, length))]
+    moved = calls[1].sub(calls[0], fill_value=0.0) / max(float(calls[1].sum()), 1e-9)
+    found = Finding(
         kind=kind,
         subject=name,
         workspace=name.partition("=")[2] or workspace,
@@ -215,16 +225,19 @@ def _finding(
             for known in [subject.usual(place, 1)]
         ],
     )
+    return found, {str(model): float(share) for model, share in moved.items()}
 
 
-def _explained(one: Finding, told: Sequence[Finding]) -> bool:
-    """Whether other findings of its time make up most of it, or send calls to other models."""
+def _explained(one: Finding, models: Mapping[str, float], told: Sequence[Finding]) -> bool:
+    """Whether other findings of its time make up most of it, or a model that fails, is slow or new moved the mix."""
     amount = 0.0
     for other in told:
         begin, end = max(one.start, other.start), min(one.end, other.end)
         if begin >= end:
             continue
-        if one.kind == "model mix" and other.kind in ("errors", "latency", "new model"):
+        moved = models.get(other.subject.partition("=")[2], 0.0) * _MOVES.get(other.kind, 0.0)
+        # Calls left the one that failed, and went to the one that is new.
+        if one.kind == "model mix" and moved >= _MOVED:
             return True
         if other.kind == "runaway user" and one.subject in (TOTAL, f"workspace={other.workspace}"):
             amount += other.excess * ((end - begin) / (other.end - other.start))

@@ -21,6 +21,7 @@ _DEAR = 0.95
 _LEAST_DAYS = 3
 _OTHERS = 3.0
 _TOLD = 4
+_SHARE = 0.005  # of what was spent: models below are no cause
 
 
 def dear_day(daily: Sequence[float]) -> float:
@@ -97,6 +98,7 @@ def runaway(
             {"dimension": "model", "value": model, "before": 0.0, "after": cost / days, "change": cost / days,
              "share": cost / spent}
             for model, cost in ranked[:_TOLD]
+            if cost >= _SHARE * spent
         ],
         evidence=[{"hour": f"{hour:%Y-%m-%dT%H:00}", "calls": calls, "cost": cost} for hour, calls, cost in hours],
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from features.views.spend import TOTAL
 from models.anomaly.checks import SEVERITIES
 from models.spend.unusual.finding import Finding
 from models.spend.unusual.look import Frames
+from models.spend.unusual.split import tokens_of
 
 _SHOWN = 4
 _AROUND = pd.Timedelta(days=14)
@@ -41,6 +43,8 @@ def findings_plot(frames: Frames, found: Sequence[Finding]) -> bytes:
 
 
 def _series(axis: Any, frames: Frames, one: Finding) -> None:
+    from matplotlib.dates import DateFormatter
+
     begin, end = pd.Timestamp(one.start) - _AROUND, pd.Timestamp(one.end) + _AROUND
     hours = frames.hours[(frames.hours["hour"] >= begin) & (frames.hours["hour"] < end)]
     own = _own(hours, one.subject)
@@ -54,21 +58,23 @@ def _series(axis: Any, frames: Frames, one: Finding) -> None:
         series = (sums["latency_ms"] / sums["answered"]).dropna()
         unit = "milliseconds an answer"
     elif one.kind == "price":
-        # What an hour's tokens cost each: the price, as it shows.
-        sums = own.set_index("hour")[["cost", "input_tokens", "output_tokens"]].resample("6h").sum()
-        series = (1e6 * sums["cost"] / (sums["input_tokens"] + sums["output_tokens"])).dropna()
+        # What tokens cost each: the price, as it shows.
+        sums = own.assign(tokens=tokens_of(own)).set_index("hour")[["cost", "tokens"]].resample("12h").sum()
+        series = (1e6 * sums["cost"] / sums["tokens"]).dropna()
         unit = "dollars a million tokens"
     else:
         series = own.set_index("hour")["cost"].resample("D").sum()
         unit = "dollars a day"
     axis.plot(series.index, series.to_numpy(), color="#333333", linewidth=0.9)
     axis.axvspan(pd.Timestamp(one.start), pd.Timestamp(one.end), color=_COLOURS[one.severity], alpha=0.25, linewidth=0)
-    words = one.words[:110].replace("$", r"\$")  # between two of them would be a formula
+    words = shorten(one.words, 110, placeholder=" …").replace("$", r"\$")  # between two of them would be a formula
     axis.set_title(f"{one.kind}, {one.severity}: {words}", fontsize=8, loc="left")
     axis.set_ylabel(unit, fontsize=7)
     axis.set_ylim(0)
     axis.tick_params(labelsize=7)
     axis.margins(x=0.01)
+    formatter: Any = DateFormatter
+    axis.xaxis.set_major_formatter(formatter("%m-%d"))
 
 
 def _own(hours: pd.DataFrame, subject: str) -> pd.DataFrame:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +117,20 @@ def test_what_does_not_fit_is_named_with_the_next_step(
     assert says in " ".join(done.err.split())
     assert "Traceback" not in done.err
     assert done.out == ""
+
+
+def test_the_program_itself_in_a_home_that_is_not_there_yet(tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        program = [str(Path(sys.executable).with_name("merit")), *arguments]
+        variables = {**os.environ, "MERIT_HOME": str(tmp_path / "home"), "MERIT_THREADS": "1"}
+        return subprocess.run(program, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+
+    listed = run("registry", "list", "--json")
+    assert (listed.returncode, json.loads(listed.stdout), listed.stderr) == (0, [], "")
+    missing = run("registry", "show", "nothing")
+    assert (missing.returncode, missing.stdout) == (3, "")
+    assert "nothing" in missing.stderr
+    assert "Traceback" not in missing.stderr
 
 
 def test_keys_are_shown_once_listed_without_secret_and_revoked(merit: Merit) -> None:

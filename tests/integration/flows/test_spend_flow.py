@@ -1,4 +1,4 @@
-"""The flow `train-spend` on a server: from the ledger to a promoted forecast of the bill."""
+"""The flows on the bill on a server: a promoted forecast of it, what is unusual in it, and the scorecard of the day."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pytest
 
 from flows.run import run_flow
 from models.forecasting.model import ForecastModel
 from models.spend import NAME
 from models.spend.bill import bill_of
-from store import llm_calls
+from models.spend.scorecard import MEASURES, TOLD
+from models.spend.unusual import KIND
+from store import events, llm_calls, scorecards, spend_anomalies
 from store.database import migrate
 from store.registry import Registry
 from store.settings import Settings
@@ -60,3 +63,31 @@ def test_the_bill_is_trained_judged_and_promoted(flow_settings: Settings) -> Non
     # The day that ran away is not expected again.
     assert bill.outlook.forecast(["total"], 45)["hi-95"].max() < 60
     registry.close()
+
+
+def test_the_ledger_is_watched_and_each_thing_told_once(flow_settings: Settings) -> None:
+    assert run_flow(flow_settings, "watch-spend") == []  # nobody has called yet
+    fill(flow_settings)
+    asked = {"as_of": (FIRST + timedelta(days=41, hours=6)).isoformat()}
+    (told,) = run_flow(flow_settings, "watch-spend", asked)
+    assert (told["kind"], told["workspace"], told["severity"]) == ("runaway user", "north", "critical")
+    assert told["causes"][0]["value"] == "a/big"
+    assert run_flow(flow_settings, "watch-spend", asked) == []
+    assert [one.id for one in spend_anomalies.page(flow_settings).items] == [told["id"]]
+    assert [one.payload["id"] for one in events.recent(flow_settings, KIND)] == [told["id"]]
+
+
+def test_the_scorecard_of_a_day_is_kept(flow_settings: Settings) -> None:
+    assert run_flow(flow_settings, "scorecard") == []
+    fill(flow_settings)
+    begin, end = FIRST + timedelta(days=DAYS - 14), FIRST + timedelta(days=DAYS)
+    run_flow(flow_settings, "scorecard", {"as_of": begin.isoformat()})
+    told = scorecards.get(flow_settings, f"{begin - timedelta(days=1):%Y-%m-%d}", TOLD)
+    assert told is not None
+    assert told.value == pytest.approx(14 / 7 * 18 * sum(WEEK), rel=0.15)
+    rows = {one["measure"]: one for one in run_flow(flow_settings, "scorecard", {"as_of": end.isoformat()})}
+    assert set(rows) == set(MEASURES)
+    assert rows["forecast accuracy"]["value"] > 0.8
+    kept = scorecards.get(flow_settings, f"{end - timedelta(days=1):%Y-%m-%d}", "forecast accuracy")
+    assert kept is not None
+    assert kept.detail["forecast"] == "as told"

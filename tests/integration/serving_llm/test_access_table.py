@@ -11,13 +11,15 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.routing import Route
 
+from models.spend.recommending.advice import Advice, Interval
 from models.spend.unusual.finding import Finding
 from models.spend.unusual.keeping import keep
 from serving import gateway_app
 from serving.app import create_app
-from store import insights, llm_benchmarks
+from store import insights, llm_benchmarks, llm_finetunes, spend_recommendations
 from store.insights import Insight
 from store.llm_benchmarks import Benchmark
+from store.llm_finetunes import Finetune
 from store.settings import Settings
 from store.tables.base import new_id, utc_now
 from tests.integration.serving_llm.access_table import ALLOWED, TABLE, Row
@@ -90,6 +92,23 @@ def _anomaly(api: Api, workspace: str) -> str:
     return str(told["id"])
 
 
+def _recommendation(api: Api, workspace: str) -> str:
+    """A way to spend less that concerns a workspace, as the weekly flow leaves it."""
+    found = Advice(
+        kind="cache", workspace=workspace, subject=api.name("cache"), words="A cache.", saving=Interval(1.0, 0.5, 1.5),
+        spent=9.0, scope={}, steps=("Accept it.",), setting={"cache": "exact"},
+    )  # fmt: skip
+    row = found.row()
+    spend_recommendations.propose(api.settings, [row], workspace="of no look")
+    return row.id
+
+
+def _followed(api: Api, workspace: str) -> str:
+    """One that is followed."""
+    made = _recommendation(api, workspace)
+    return spend_recommendations.accept(api.settings, made, by="ada").id
+
+
 def _insight(api: Api, workspace: str) -> str:
     """A question about the rows of a workspace."""
     made = Insight(
@@ -107,6 +126,16 @@ def _benchmark(api: Api, workspace: str) -> str:
         max_cost=0, details={"expected": {"expected": 0.0, "most": 0.0, "by_model": {}}},
     )  # fmt: skip
     llm_benchmarks.create(api.settings, made)
+    return made.id
+
+
+def _finetune(api: Api, workspace: str) -> str:
+    """One of a workspace that is prepared."""
+    made = Finetune(
+        workspace=workspace, name="letters", base_model="simulated/nano", task="any", options={}, examples={},
+        plan={"cost": {"training": 0.001}}, tenant={}, expected=1_000_000,
+    )  # fmt: skip
+    llm_finetunes.create(api.settings, made)
     return made.id
 
 
@@ -130,7 +159,10 @@ MAKERS: Mapping[str | None, Callable[[Api, str], str]] = {
     "file": _file,
     "batch": _batch,
     "benchmark": _benchmark,
+    "finetune": _finetune,
     "anomaly": _anomaly,
+    "recommendation": _recommendation,
+    "followed recommendation": _followed,
     "insight": _insight,
 }
 

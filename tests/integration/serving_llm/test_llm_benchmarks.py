@@ -164,11 +164,13 @@ def test_the_command_shows_costs_table_and_csv(
     dry = command(ANALYST, *arguments, "--dry-run", "--json")
     assert dry.json["total"] == 24
     assert "24 calls, expected to cost $0.0" in dry.err
-    done = command(ANALYST, *arguments, "--csv", str(tmp_path / "out.csv"))
+    done = command(ANALYST, *arguments, "--csv", str(tmp_path / "out.csv"), "--plot", str(tmp_path / "out.png"))
     assert done.code == 0, done.err
     assert "simulated/thinker" in done.out
     assert "p (Holm)" in done.out
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 25
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert command(ANALYST, *arguments, "--csv", str(tmp_path / "out.json")).code == 2
     shown = command(ANALYST, "bench-models", "--show", "list", "--json")
     assert "sums" in {one["name"] for one in shown.json}
     refused = command(ANALYST, *arguments, "--max-cost", "0")

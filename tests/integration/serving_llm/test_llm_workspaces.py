@@ -233,3 +233,27 @@ def test_an_api_without_a_gateway_tells_so_and_serves_the_rest(make_home: Callab
         for path in ("/v1/llm/runs", "/v1/usage", "/v1/workspaces", "/v1/audit", "/v1/llm/feedback", "/v1/keys"):
             assert api.ask(None, "GET", path).status_code == 200
         assert "merit_llm_gateway_up 0.0" in api.ask(None, "GET", "/metrics").text
+
+
+def test_a_workspace_lets_another_model_answer_what_is_simple(api: Api) -> None:
+    rule = {"asked": "simulated/large", "use": "simulated/nano", "complexities": ["simple"], "because": "rec-1"}
+    told = api.ask("admin@north", "PATCH", "/v1/workspaces/north", json={"substitutes": [{**rule, "held_back": 0.0}]})
+    assert told.status_code == 200, told.text
+    run = api.chat("application@north", "What is 2 + 2?", model="simulated/large")
+    line = api.get("application@north", f"/v1/llm/runs/{run}")
+    shown = line.get("run", line)
+    assert (shown["asked"], shown["model"]) == ("simulated/large", "simulated/nano")
+    assert "simulated/nano answer simple tasks that ask for simulated/large" in shown["decision"]["reason"]
+    body = {"model": "simulated/large", "messages": [{"role": "user", "content": "What is 2 + 2?"}]}
+    answer = api.post("application@north", "/v1/chat/completions", body)
+    assert answer["merit"]["substitution"] == {"use": "simulated/nano", "part": "used", "because": "rec-1"}
+    # Other workspaces, and other models, are as they were.
+    for who, model in (("application@south", "simulated/large"), ("application@north", "simulated/small")):
+        told = api.post(who, "/v1/chat/completions", {**body, "model": model})
+        assert told["merit"]["model"] == model
+    # A model that the workspace may not use changes nothing.
+    api.ask("admin", "PATCH", "/v1/workspaces/north", json={"allowed_models": ["simulated/large"]})
+    told = api.post("application@north", "/v1/chat/completions", body)
+    assert told["merit"]["model"] == "simulated/large"
+    assert told["merit"]["substitution"]["part"] == "not possible"
+    api.ask("admin", "PATCH", "/v1/workspaces/north", json={"allowed_models": [], "substitutes": []})

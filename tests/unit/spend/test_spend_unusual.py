@@ -128,6 +128,17 @@ def test_longer_prompts_and_another_mix_are_told_apart() -> None:
     assert mixed.causes[0]["value"] == "a/big"
 
 
+def test_an_outage_explains_that_calls_went_elsewhere_and_another_model_s_does_not() -> None:
+    hours = CALM.copy()
+    mine = within(hours, 45, 47) & (hours["workspace"] == "south") & (hours["model"] == "a/small")
+    hours.loc[mine, "model"] = "a/big"
+    hours.loc[mine, "cost"] = priced(hours[mine], {})
+    for failing, kinds in (("a/small", {"errors"}), ("a/other", {"errors", "model mix"})):
+        at = [START + pd.Timedelta(days=day, hours=hour) for day in (45, 46, 47) for hour in range(9, 17)]
+        failed = pd.DataFrame({"hour": at, "model": failing, "failure": "server", "failed": 30})
+        assert {one.kind for one in found_in(hours, failed)} == kinds
+
+
 def test_what_lasts_becomes_usual() -> None:
     hours = CALM.copy()
     mine = within(hours, 20, DAYS) & (hours["workspace"] == "north")
