@@ -52,7 +52,8 @@ def free_port() -> int:
 @contextmanager
 def running(name: str, argv: list[str], env: Mapping[str, str], ready: str, folder: Path) -> Iterator[int]:
     """A server as a process of its own until the block ends; its process id."""
-    with (folder / f"{name}.log").open("wb") as log:
+    log_file = folder / f"{name}-{time.monotonic_ns()}.log"
+    with log_file.open("wb") as log:
         process = subprocess.Popen(
             argv, env={**os.environ, **env}, cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -113,7 +114,8 @@ def meritorder(base: str, body: Mapping[str, object], folder: Path) -> Iterator[
     argv = _uvicorn("serving.gateway_app:create_app", port)
     with running("meritorder", argv, env, f"http://127.0.0.1:{port}/healthz", folder) as pid:
         url = f"http://127.0.0.1:{port}/v1/chat/completions"
-        yield Peer("Meritorder, everything on", url, body, {"Authorization": f"Bearer {secret}"}, pid)
+        name = f"Meritorder, everything on, `{body['model']}`"
+        yield Peer(name, url, body, {"Authorization": f"Bearer {secret}"}, pid)
 
 
 @contextmanager

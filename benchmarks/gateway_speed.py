@@ -1,10 +1,12 @@
 """The gateway beside its peers: the same upstream, the same run, the same load generator (`wrk`).
 
-    python -m benchmarks.gateway_speed [--seconds 6] [--rounds 3] [--peers PEERS]
+    python -m benchmarks.gateway_speed [--seconds 2] [--rounds 7] [--peers PEERS]
 
-Each server has one worker and is measured alone, in turn, `rounds` times; the median of the rounds is told. The
-upstream answers without delay, so that what is left is the gateway's own time: what a server adds at concurrency 1 is
-its median less that of the upstream asked directly. `PEERS` holds Portkey and LiteLLM; see `benchmarks.gateway_peers`.
+Each server has one worker. All are started, and one after the other is asked alone, `rounds` times around: what
+else a machine does in some minutes then meets them all. Shares are those of one round, and the median of the rounds is
+told. The upstream answers without delay, so that what is left is the gateway's own time: what a server adds at
+concurrency 1 is its median less that of the upstream asked directly. `PEERS` holds Portkey and LiteLLM; see
+`benchmarks.gateway_peers`.
 """
 
 from __future__ import annotations
@@ -15,8 +17,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from statistics import median
 
@@ -75,8 +76,8 @@ def memory_mb(pid: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=6.0)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--peers", type=Path, help="folder with portkey/ and litellm/")
     chosen = parser.parse_args()
     if shutil.which("wrk") is None:
@@ -88,41 +89,37 @@ def main() -> None:
 
 
 def _compare(base: str, folder: Path, seconds: float, rounds: int, peers: Path | None) -> None:
-    direct = Peer("upstream, asked directly", f"{base}/v1/chat/completions", _BODY)
-    starts: list[tuple[str, Callable[[], AbstractContextManager[Peer]]]] = [
-        ("passthrough", lambda: passthrough(base, _BODY, folder)),
-        ("meritorder, one model", lambda: meritorder(base, {**_BODY, "model": "simulated/nano"}, folder)),
-        ("meritorder, auto", lambda: meritorder(base, {**_BODY, "model": "auto"}, folder)),
+    starts: list[AbstractContextManager[Peer]] = [
+        passthrough(base, _BODY, folder),
+        meritorder(base, {**_BODY, "model": "simulated/nano"}, folder),
+        meritorder(base, {**_BODY, "model": "auto"}, folder),
     ]
     if peers is not None:
-        starts += [
-            ("portkey", lambda: portkey(base, _BODY, folder, peers)),
-            ("litellm", lambda: litellm(base, _BODY, folder, peers)),
-        ]
-    measure(direct, 1, 1.0, folder)
-    results: dict[str, list[dict[int, dict[str, float]]]] = {}
-    memory: dict[str, float] = {}
-    for _ in range(rounds):
-        results.setdefault(direct.name, []).append({one: measure(direct, one, seconds, folder) for one in (1, 64)})
-        for name, start in starts:
-            with start() as peer:
-                measure(peer, 8, 2.0, folder)
-                label = f"{peer.name}, auto" if "auto" in name else peer.name
-                results.setdefault(label, []).append({one: measure(peer, one, seconds, folder) for one in (1, 64)})
-                memory[label] = memory_mb(peer.pid)
-    _show(results, memory, direct.name)
+        starts += [portkey(base, _BODY, folder, peers), litellm(base, _BODY, folder, peers)]
+    direct = Peer("upstream, asked directly", f"{base}/v1/chat/completions", _BODY)
+    results: list[list[dict[int, dict[str, float]]]] = []
+    with ExitStack() as stack:
+        servers = [direct, *(stack.enter_context(start) for start in starts)]
+        for server in servers:
+            measure(server, 8, 2.0, folder)
+        for _ in range(rounds):
+            results.append([{one: measure(server, one, seconds, folder) for one in (1, 64)} for server in servers])
+        memory = [memory_mb(server.pid) if server.pid else None for server in servers]
+    _show([server.name for server in servers], results, memory)
 
 
-def _show(results: dict[str, list[dict[int, dict[str, float]]]], memory: dict[str, float], direct: str) -> None:
-    base = median(one[1]["p50"] for one in results[direct])
-    print("| server | req/s at 64 | median ms at 64 | p99 ms at 64 | req/s at 1 | added median ms at 1 | memory MB |")
-    print("|---|---|---|---|---|---|---|")
-    for name, rounds in results.items():
-        rate64, p50, p99 = (median(one[64][key] for one in rounds) for key in ("rate", "p50", "p99"))
-        rate1, first = (median(one[1][key] for one in rounds) for key in ("rate", "p50"))
-        added = "" if name == direct else f"{first - base:.2f}"
-        held = "" if name not in memory else f"{memory[name]:.0f}"
-        print(f"| {name} | {rate64:,.0f} | {p50:.1f} | {p99:.1f} | {rate1:,.0f} | {added} | {held} |")
+def _show(names: list[str], rounds: list[list[dict[int, dict[str, float]]]], memory: list[float | None]) -> None:
+    """The table: the upstream is the first, the pass-through the second of the servers."""
+    columns = ["server", "req/s at 64", "of the pass-through's", "median ms at 64", "p99 ms at 64", "req/s at 1"]
+    print(f"| {' | '.join([*columns, 'added median ms at 1', 'memory MB'])} |")
+    print("|---|---|---|---|---|---|---|---|")
+    for place, name in enumerate(names):
+        rate64, p50, p99 = (median(one[place][64][key] for one in rounds) for key in ("rate", "p50", "p99"))
+        rate1 = median(one[place][1]["rate"] for one in rounds)
+        share = f"{median(one[place][64]['rate'] / one[1][64]['rate'] for one in rounds):.1%}" if place else ""
+        added = f"{median(one[place][1]['p50'] - one[0][1]['p50'] for one in rounds):.2f}" if place else ""
+        held = "" if memory[place] is None else f"{memory[place]:.0f}"
+        print(f"| {name} | {rate64:,.0f} | {share} | {p50:.1f} | {p99:.1f} | {rate1:,.0f} | {added} | {held} |")
 
 
 if __name__ == "__main__":

@@ -67,11 +67,13 @@ class Answered:
     ----------
     body : in OpenAI's shape.
     native : in the caller's own shape, where provider and caller speak the same and it is not OpenAI's.
+    outcome : as the ledger will call it.
     """
 
     run: Run
     body: dict[str, Any]
     native: dict[str, Any] | None = None
+    outcome: Outcome = "ok"
 
 
 # Told of every call that has ended, with its answer in OpenAI's shape or as it was read; must not wait.
@@ -128,12 +130,21 @@ class Gateway:
         ------
         GatewayError : of the class that says why there is none.
         """
+        answered = await self.ask(prompt, batch=batch)
+        await self.book(answered)
+        return answered
+
+    async def ask(self, prompt: Prompt, *, batch: str | None = None) -> Answered:
+        """As `answer`, but not booked yet: the caller may send it first, and must `book` it whatever happens then.
+
+        Until it is booked its money stays set aside; should this process die before, its line in the ledger is open
+        and charged what was reserved.
+        """
         run = await self._admit(prompt)
         run.batch = batch
         try:
             if (known := await self.parts.recall.find(run)) is not None:
-                await self._finish(run, "cached", known)
-                return Answered(run, known)
+                return Answered(run, known, outcome="cached")
             choices = await self._choose(run)
             if run.decision is not None and run.decision.strategy == Strategy.ENSEMBLE:
                 answer = await self.parts.voting.answer(run)
@@ -144,8 +155,15 @@ class Gateway:
         except BaseException as error:
             await self._failed(run, error)
             raise
-        await self._finish(run, "ok", answer.body)
-        return Answered(run, answer.body, answer.native)
+        answered = Answered(run, answer.body, answer.native)
+        if run.thread is not None:
+            # The answer tells whether the conversation was kept.
+            await self.book(answered)
+        return answered
+
+    async def book(self, answered: Answered) -> None:
+        """Write down what was answered. A second time does nothing."""
+        await self._finish(answered.run, answered.outcome, answered.body)
 
     async def stream(self, prompt: Prompt) -> Streamed:
         """An answer that has begun; iterate its `pieces()`.

@@ -12,8 +12,11 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from serving import documentation, problems
+from serving.lanes import App
 from serving.limits import BodyLimit
 from serving.requests import RequestIds
 from serving.uploads import OVERHEAD_BYTES
@@ -30,21 +33,31 @@ def assemble(settings: Settings, routers: Sequence[APIRouter], lifespan: Any, su
     """
     redaction.register_settings(settings)
     redaction.install()
-    # Its pages of documentation bring their scripts along: they work without the internet.
-    app = FastAPIOffline(
+    app = App(
         title="Meritorder",
         version=version("meritorder"),
         summary=summary,
         lifespan=lifespan,
         openapi_tags=documentation.TAGS,
+        docs_url=None,
+        redoc_url=None,
     )
     # Taken over one by one and before those of the documentation: every router or route tried first costs time.
     app.router.routes[:0] = [route for router in routers for route in router.routes]
+    # Pages of documentation that bring their scripts along: they work without the internet.
+    app.router.routes += [
+        route for route in FastAPIOffline(title=app.title).routes if _path_of(route) != app.openapi_url
+    ]
     app.add_route("/", lambda _: RedirectResponse("/docs"), include_in_schema=False)
     problems.install(app)
     uploads = {"/v1/files": (settings.max_file_bytes + OVERHEAD_BYTES, "MERIT_MAX_FILE_BYTES")}
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, larger=uploads)
     app.add_middleware(RequestIds)
+
+    def around(lane: ASGIApp) -> ASGIApp:
+        return RequestIds(BodyLimit(lane, settings.max_body_bytes, uploads))
+
+    app.open_lanes(around)
     return app
 
 
@@ -66,3 +79,7 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+def _path_of(route: BaseRoute) -> str | None:
+    return getattr(route, "path", None)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from serving import problems
 from store.errors import GatewayError
@@ -14,37 +16,76 @@ from store.errors import GatewayError
 if TYPE_CHECKING:
     from gateway.call.run import Run
     from gateway.call.streaming import Streamed
-    from gateway.gateway import Answered
+    from gateway.gateway import Answered, Gateway
 
 DONE = b"data: [DONE]\n\n"
 
 
 class JsonBytes(Response):
-    """JSON that is written already."""
+    """JSON that is written already, with headers that are bytes already."""
 
-    media_type = "application/json"
+    def __init__(self, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self.status_code = 200
+        self.background = None
+        self.body = body
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(body)),
+            (b"content-type", b"application/json"),
+            *headers,
+        ]
 
 
-def headers_of(run: Run) -> dict[str, str]:
+def headers_of(run: Run) -> list[tuple[bytes, bytes]]:
     """What the gateway says about a call before its end."""
-    headers = {
-        "x-merit-id": run.prompt.id,
-        "x-merit-attempts": str(len(run.attempts)),
-        "x-merit-cache": run.cache or "miss",
-    }
+    headers = [
+        (b"x-merit-id", run.prompt.id.encode()),
+        (b"x-merit-attempts", b"%d" % len(run.attempts)),
+        (b"x-merit-cache", (run.cache or "miss").encode()),
+    ]
     if run.current is not None:
-        headers["x-merit-model"] = _latin(run.current.model.id)
+        headers.append((b"x-merit-model", _latin(run.current.model.id)))
     if run.decision is not None:
-        headers["x-merit-strategy"] = _latin(run.decision.strategy)
-    return headers if run.ticket is None else headers | run.ticket.headers
+        headers.append((b"x-merit-strategy", _latin(run.decision.strategy)))
+    if run.ticket is not None:
+        headers += [(name.encode(), value.encode()) for name, value in run.ticket.headers.items()]
+    return headers
 
 
-def whole(answered: Answered) -> Response:
-    """A whole answer in OpenAI's shape."""
-    run = answered.run
-    headers = headers_of(run)
-    headers["x-merit-cost"] = f"{run.cost / 1e9:.9f}"
-    return JsonBytes(orjson.dumps({**answered.body, "merit": run.merit()}), headers=headers)
+def whole_headers(run: Run) -> list[tuple[bytes, bytes]]:
+    """What the gateway says about a call that has ended."""
+    return [*headers_of(run), (b"x-merit-cost", b"%.9f" % (run.cost / 1e9))]
+
+
+class BookedAnswer(JsonBytes):
+    """A whole answer that is booked once it is sent: nobody waits for the writing down.
+
+    Parameters
+    ----------
+    body : in the caller's shape.
+    """
+
+    def __init__(self, gateway: Gateway, answered: Answered, body: Mapping[str, Any]) -> None:
+        run = answered.run
+        super().__init__(orjson.dumps({**body, "merit": run.merit()}), whole_headers(run))
+        self._gateway = gateway
+        self._answered = answered
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._gateway.book(self._answered)
+
+
+async def whole(
+    gateway: Gateway, answered: Answered, shape: Callable[[Answered], Mapping[str, Any]] = attrgetter("body")
+) -> Response:
+    """A whole answer, in OpenAI's shape unless another one is given."""
+    try:
+        return BookedAnswer(gateway, answered, shape(answered))
+    except BaseException:
+        await gateway.book(answered)
+        raise
 
 
 async def openai_events(streamed: Streamed) -> AsyncGenerator[bytes]:
@@ -90,5 +131,5 @@ def _bare(chunk: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: chunk[name] for name in ("id", "created", "model") if name in chunk} if chunk else {}
 
 
-def _latin(text: str) -> str:
-    return text.encode("latin-1", "replace").decode("latin-1")
+def _latin(text: str) -> bytes:
+    return text.encode("latin-1", "replace")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
 Result = TypeVar("Result")
+# Most answers are there before it is worth looking whether anybody still waits for them.
+WATCH_AFTER_S = 0.1
 
 
 class ClientGone(Exception):
@@ -16,7 +18,7 @@ class ClientGone(Exception):
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
-    """Do the work, and cancel it as soon as the caller goes away.
+    """Do the work, and cancel it when the caller goes away; from `WATCH_AFTER_S` on as soon as that happens.
 
     Raises
     ------
@@ -25,15 +27,20 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, Result]) -> Re
     task = asyncio.current_task()
     assert task is not None
     gone = False
+    watcher: asyncio.Task[None] | None = None
 
-    def leave(watcher: asyncio.Task[None]) -> None:
+    def leave(done: asyncio.Task[None]) -> None:
         nonlocal gone
-        if not watcher.cancelled():
+        if not done.cancelled():
             gone = True
             task.cancel()
 
-    watcher = asyncio.ensure_future(_until_gone(receive))
-    watcher.add_done_callback(leave)
+    def watch() -> None:
+        nonlocal watcher
+        watcher = asyncio.ensure_future(_until_gone(receive))
+        watcher.add_done_callback(leave)
+
+    timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, watch)
     try:
         return await work
     except asyncio.CancelledError:
@@ -41,8 +48,10 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, Result]) -> Re
             raise ClientGone from None
         raise
     finally:
-        watcher.remove_done_callback(leave)
-        watcher.cancel()
+        timer.cancel()
+        if watcher is not None:
+            watcher.remove_done_callback(leave)
+            watcher.cancel()
 
 
 async def _until_gone(receive: Receive) -> None:
@@ -58,14 +67,14 @@ class EventStream:
     frames : whole events as bytes. Closed (`aclose`) when the caller goes away.
     """
 
-    def __init__(self, frames: AsyncIterator[bytes], headers: Mapping[str, str]) -> None:
+    def __init__(self, frames: AsyncIterator[bytes], headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self._frames = frames
         self._headers = [
             (b"content-type", b"text/event-stream; charset=utf-8"),
             (b"cache-control", b"no-cache"),
             # Proxies that gather answers before they pass them on would undo the streaming.
             (b"x-accel-buffering", b"no"),
-            *((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()),
+            *headers,
         ]
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:

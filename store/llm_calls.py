@@ -7,10 +7,10 @@ reader that remembers the last one it saw misses none, however many processes wr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -51,8 +51,8 @@ FILTERS: Mapping[str, str] = {
 
 # Name of the lock that orders the lines; roll-up and erasure hold it too.
 LOCK = "llm_calls"
-# Rows that are handed to the driver at once: other threads wait no longer than this takes.
-_CHUNK = 100
+# Rows of a statement, largest first: few sizes, so that the driver knows each statement already.
+_CHUNKS = (64, 8, 1)
 _MOST_INT = 2**31 - 1
 _MOST_BIGINT = 2**63 - 1
 
@@ -86,24 +86,24 @@ def insert_new(settings: Settings, rows: Sequence[Sequence[Any]], contents: Iter
 
 
 def _insert(opened: Session, table: Any, names: tuple[str, ...], rows: Iterable[Sequence[Any]]) -> None:
-    # Straight to the driver: the mapper and the compiler would cost more than the database does.
+    # Straight to the driver: the mapper and the compiler would cost more than the database does. Many rows by one
+    # statement: for each statement a driver lets go of the interpreter and has to get it back from who serves calls.
     connection = opened.connection()
-    statement = _statement(table, names, "?" if connection.dialect.name == "sqlite" else "%s")
-    for chunk in _chunks(rows):
-        connection.exec_driver_sql(statement, chunk)
-
-
-def _chunks(rows: Iterable[Sequence[Any]]) -> Iterator[list[tuple[Any, ...]]]:
+    place = "?" if connection.dialect.name == "sqlite" else "%s"
     left = iter(rows)
-    while chunk := [tuple(row) for row in islice(left, _CHUNK)]:
-        yield chunk
+    while chunk := list(islice(left, _CHUNKS[0])):
+        for size in _CHUNKS:
+            while len(chunk) >= size:
+                statement = _statement(table, names, place, size)
+                connection.exec_driver_sql(statement, tuple(chain.from_iterable(chunk[:size])))
+                del chunk[:size]
 
 
 @cache
-def _statement(table: Any, names: tuple[str, ...], place: str) -> str:
+def _statement(table: Any, names: tuple[str, ...], place: str, rows: int) -> str:
     columns = ", ".join(f'"{getattr(table, name).name}"' for name in names)
-    values = ", ".join([place] * len(names))
-    return f"INSERT INTO {table.__tablename__} ({columns}) VALUES ({values}) ON CONFLICT (id) DO NOTHING"  # noqa: S608
+    values = ", ".join([f"({', '.join([place] * len(names))})"] * rows)
+    return f"INSERT INTO {table.__tablename__} ({columns}) VALUES {values} ON CONFLICT (id) DO NOTHING"  # noqa: S608
 
 
 def fitted(row: Sequence[Any]) -> tuple[Any, ...]:

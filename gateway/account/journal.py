@@ -1,15 +1,19 @@
 """An append-only file of lines that outlives the process that wrote them.
 
-A line is one write to a file opened for appending: when the process is killed, the kernel has it. Nothing on the way
-of a call waits for a disk: a segment is synced when it is full and when the journal is closed with lines left in it,
-so a power cut may take what the database had not committed yet, a kill nothing.
+A line is copied into a segment that is mapped into memory: when the process is killed, the kernel has it. That takes
+no call of the system, and so never lets go of the interpreter: an event loop that does has to wait for it again, for
+as long as the thread that writes to the database likes to keep it. Room is made before it is needed, so a full disk is
+an error before a line begins, never a torn line. Nothing on the way of a call waits for a disk: a segment is synced
+when it is full and when the journal is closed with lines left in it, so a power cut may take what the database had not
+committed yet, a kill nothing.
 
     MERIT_HOME/journal/<id>/alive             locked as long as the process lives
-    MERIT_HOME/journal/<id>/00000001.lines    segments; one is removed when the database has all of it
+    MERIT_HOME/journal/<id>/00000001.lines    segments, zeros at the end; one is removed when the database has all of it
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import threading
@@ -26,8 +30,8 @@ SEGMENT_BYTES = 16 << 20
 # A segment whose lines are all in the database is left for a new one as soon as it has this size.
 SPENT_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
-# Ends a line that a full disk tore off: what it was has been told in another way, or was refused.
-TORN = b"\0"
+# Room is made in steps of this: some hundred calls.
+STEP_BYTES = 256 << 10
 _LOCK = "lock"
 _ALIVE = "alive"
 
@@ -48,7 +52,6 @@ class Journal:
         self._held = ExitStack()
         self._lock = threading.Lock()
         self._open: dict[str, bytes] = {}
-        self._torn = False
         root.mkdir(parents=True, exist_ok=True)
         with file_lock(root / _LOCK):
             # Others look for journals of the dead under the same lock: they never see this one without its own.
@@ -57,7 +60,8 @@ class Journal:
         self._segments: deque[Path] = deque()
         self._sizes: dict[Path, int] = {}
         self._number = 0
-        self._fd, self._size = self._begin(b"")
+        self._segment = self._begin(b"")
+        self._size = 0
         self._carried = 0
         self._reading: tuple[Path, int] | None = None
         self._offset = 0
@@ -84,26 +88,14 @@ class Journal:
         OSError : it could not be written. A call that it closes stays open here.
         """
         with self._lock:
-            if self._torn:
-                line = TORN + b"\n" + line
-            written = os.write(self._fd, line)
-            self._size += written
-            self.appended += written
-            if written < len(line) or self._torn:
-                self._finish(line, written)
+            end = self._size + len(line)
+            self._segment.write(self._size, line)
+            self.appended += len(line)
+            self._size = end
             if opens is not None:
                 self._open[opens] = line
             elif closes is not None:
                 self._open.pop(closes, None)
-
-    def _finish(self, line: bytes, written: int) -> None:
-        self._torn = True
-        while written < len(line):
-            more = os.write(self._fd, line[written:])
-            written += more
-            self._size += more
-            self.appended += more
-        self._torn = False
 
     def forget(self, call_id: str) -> None:
         """No longer carry over a call whose end is known elsewhere."""
@@ -130,18 +122,10 @@ class Journal:
                 return data[:whole]
             if most < end - self._offset:
                 most *= 2
-            elif last and not self._mend():
+            elif last:
                 return b""
-            elif not last:
+            else:
                 self._pass(end - self._offset)
-
-    def _mend(self) -> bool:
-        """End a line that a full disk tore; whether there is room for that much."""
-        try:
-            self.append(b"")
-        except OSError:
-            return False
-        return True
 
     def confirm(self) -> None:
         """What was read last is in the database."""
@@ -173,48 +157,93 @@ class Journal:
             grown = self._size - self._carried
             if grown < (SPENT_BYTES if self.behind == 0 else SEGMENT_BYTES):
                 return
-            finished, path = self._fd, self._segments[-1]
-            self._sizes[path] = self._size
+            finished, path, size = self._segment, self._segments[-1], self._size
+            head = b"".join(self._open.values())
             try:
-                self._fd, self._size = self._begin(b"".join(self._open.values()))
+                self._segment = self._begin(head)
             except OSError:
-                del self._sizes[path]  # no room for a new one: the old one grows on
-                return
-            self._torn = False
-            self._carried = self._size
-            self.appended += self._size
-        with suppress(OSError):
-            os.fsync(finished)
-        os.close(finished)
+                return  # no room for a new one: the old one grows on
+            self._sizes[path] = size
+            self._size = self._carried = len(head)
+            self.appended += len(head)
+        finished.close(size)
 
-    def _begin(self, head: bytes) -> tuple[int, int]:
+    def _begin(self, head: bytes) -> Segment:
         self._number += 1
         path = self.folder / f"{self._number:08d}.lines"
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        segment = Segment(path)
         try:
-            written = 0
-            while written < len(head):
-                written += os.write(fd, head[written:])
+            segment.write(0, head)
         except OSError:
-            os.close(fd)
+            segment.close(0)
             path.unlink(missing_ok=True)
             raise
         self._segments.append(path)
-        return fd, len(head)
+        return segment
 
     def close(self) -> None:
         """Remove the journal where the database has all of it, else leave it, synced, to the next one who recovers."""
         spent = self.behind == 0 and not self._open
-        if not spent:
-            with suppress(OSError):
-                os.fsync(self._fd)
-        os.close(self._fd)
+        self._segment.close(self._size)
         if self._reading is not None:
             os.close(self._reading[1])
             self._reading = None
         if spent:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._held.close()
+
+
+class Segment:
+    """A new file that is written through a mapping of it; there is always room for what is being written.
+
+    Raises
+    ------
+    OSError : it cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self._map: mmap.mmap | None = None
+        self._room = 0
+
+    def write(self, start: int, lines: bytes) -> None:
+        """Write whole lines at a place.
+
+        Raises
+        ------
+        OSError : there is no room for them; nothing was written.
+        """
+        if start + len(lines) > self._room:
+            self._make_room(start + len(lines))
+        mapped = self._map
+        if mapped is None:
+            return  # no line yet
+        for line in lines.splitlines(keepends=True) if lines.count(b"\n") > 1 else (lines,):
+            # Its end last: what a kill cut off has none.
+            last = start + len(line) - 1
+            mapped[start:last] = line[:-1]
+            mapped[last] = line[-1]
+            start = last + 1
+
+    def _make_room(self, least: int) -> None:
+        room = -(-least // STEP_BYTES) * STEP_BYTES
+        done = self._room
+        # Zeros, not a hole: where the disk is full it is now that an error can be told, later it would be a signal.
+        while done < room:
+            done += os.pwrite(self._fd, bytes(room - done), done)
+        mapped = mmap.mmap(self._fd, room)
+        if self._map is not None:
+            self._map.close()
+        self._map, self._room = mapped, room
+
+    def close(self, size: int) -> None:
+        """Leave the file with its first `size` bytes, synced."""
+        if self._map is not None:
+            self._map.close()
+        with suppress(OSError):
+            os.ftruncate(self._fd, size)
+            os.fsync(self._fd)
+        os.close(self._fd)
 
 
 class DeadJournal:

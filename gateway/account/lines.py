@@ -14,7 +14,6 @@ from typing import Any
 import orjson
 
 from gateway.account.contents import Content
-from gateway.account.journal import TORN
 from gateway.account.record import Attempt, CallRecord
 from gateway.prompt import Tenant
 from gateway.usage import Usage
@@ -85,7 +84,7 @@ def id_of(line: bytes) -> bytes:
 def rows(data: bytes) -> Iterator[tuple[Any, ...]]:
     """The calls that have ended among lines, as rows of `COLUMNS`."""
     for line in data.split(b"\n"):
-        if line[:2] == b"C\t" and line[-1:] != TORN:
+        if line[:2] == b"C\t":
             yield row_of(line)
 
 
@@ -113,7 +112,7 @@ def contents(data: bytes) -> Iterator[tuple[Any, ...]]:
     """What was said, among lines: id, at, workspace, user, id of the encryption key, prompt, answer."""
     if b"\nW\t" in data or data.startswith(b"W\t"):
         for line in data.split(b"\n"):
-            if line[:2] == b"W\t" and line[-1:] != TORN:
+            if line[:2] == b"W\t":
                 yield content_of(line)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy.exc import DataError, IntegrityError
 
 from gateway.account import lines
-from gateway.account.journal import TORN
 from gateway.account.record import CallRecord
 from store import llm_calls
 from store.settings import Settings
@@ -76,8 +75,6 @@ class Posting:
         new: set[str] = set()
         hopeless: list[tuple[bytes, str]] = []
         for line in data.split(b"\n"):
-            if line[-1:] == TORN:
-                continue
             try:
                 if line[:2] == b"C\t":
                     row = llm_calls.fitted(lines.row_of(line))

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from gateway.account import lines
-from gateway.account.journal import TORN, DeadJournal, dead_journals
+from gateway.account.journal import DeadJournal, dead_journals
 from gateway.account.posting import Posting
 from gateway.account.record import CallRecord
 
@@ -39,8 +39,6 @@ def _recover(journal: DeadJournal, posting: Posting) -> list[CallRecord]:
         ended: list[bytes] = []
         for line in chunk.split(b"\n"):
             letter = line[:2]
-            if line[-1:] == TORN:
-                continue
             if letter == b"O\t":
                 pending[lines.id_of(line)] = line
             elif letter == b"C\t":

@@ -95,9 +95,10 @@ async def chat(request: Request) -> Response | EventStream:
         if prompt.stream:
             streamed = await unless_gone(request.receive, services.gateway.stream(prompt))
             return EventStream(openai_events(streamed), headers_of(streamed.run))
-        return whole(await unless_gone(request.receive, services.gateway.answer(prompt)))
+        answered = await unless_gone(request.receive, services.gateway.ask(prompt))
     except ClientGone:
         return Response(status_code=499)
+    return await whole(services.gateway, answered)
 
 
 @direct.post(
@@ -113,9 +114,10 @@ async def embeddings(request: Request) -> Response:
     body = await read_json(request)
     prompt = prompt_of(body, caller, kind="embeddings", request_id=request.scope.get("request_id"))
     try:
-        return whole(await unless_gone(request.receive, services.gateway.answer(prompt)))
+        answered = await unless_gone(request.receive, services.gateway.ask(prompt))
     except ClientGone:
         return Response(status_code=499)
+    return await whole(services.gateway, answered)
 
 
 class ModelAnswer(BaseModel):

@@ -66,7 +66,9 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    state: Literal["open", "confirmed", "dismissed"] = Field(description="confirmed: it matters; dismissed: it does not")
+    state: Literal["open", "confirmed", "dismissed"] = Field(
+        description="confirmed: it matters; dismissed: it does not"
+    )
     reason: Annotated[str, Field(max_length=1000)] = ""
 
 

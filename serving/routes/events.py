@@ -88,7 +88,7 @@ async def events(request: Request) -> EventStream:
 
     heartbeat = services.settings.events_heartbeat_seconds
     stream = Frames(services.llm.events, listener, wanted, still_allowed, heartbeat, unknown=beyond)
-    return EventStream(stream, {})
+    return EventStream(stream)
 
 
 @router.post("/events", status_code=201, summary="Publish an event")

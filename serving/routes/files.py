@@ -90,7 +90,7 @@ async def upload(request: Request) -> Response:
     finally:
         coming.abandon()
     await asyncio.to_thread(files.register, file)
-    return JsonBytes(file_answer(file).model_dump_json())
+    return JsonBytes(file_answer(file).model_dump_json().encode())
 
 
 @router.get("/files", summary="List files")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from serving import problems
 from serving.dependencies import GatewayServices
 from serving.direct import DirectRoute, documented
-from serving.llm_answers import JsonBytes, headers_of
+from serving.llm_answers import JsonBytes, headers_of, whole
 from serving.prompts import prompt_of, read_json
 from serving.routes.chat import MeritField
 from serving.streams import ClientGone, EventStream, unless_gone
@@ -22,6 +22,7 @@ from store.errors import GatewayError
 
 if TYPE_CHECKING:
     from gateway.call.streaming import Streamed
+    from gateway.gateway import Answered
 
 router = APIRouter(prefix="/v1", tags=["LLM gateway"], route_class=DirectRoute)
 
@@ -67,13 +68,14 @@ async def messages(request: Request) -> Response | EventStream:
         if prompt.stream:
             streamed = await unless_gone(request.receive, services.gateway.stream(prompt))
             return EventStream(anthropic_events(streamed), headers_of(streamed.run))
-        answered = await unless_gone(request.receive, services.gateway.answer(prompt))
+        answered = await unless_gone(request.receive, services.gateway.ask(prompt))
     except ClientGone:
         return Response(status_code=499)
-    run = answered.run
-    answer = answered.native or to_anthropic_answer(answered.body, usage=run.usage)
-    headers = {**headers_of(run), "x-merit-cost": f"{run.cost / 1e9:.9f}"}
-    return JsonBytes(orjson.dumps({**answer, "merit": run.merit()}), headers=headers)
+
+    def shape(answered: Answered) -> Mapping[str, Any]:
+        return answered.native or to_anthropic_answer(answered.body, usage=answered.run.usage)
+
+    return await whole(services.gateway, answered, shape)
 
 
 @router.post(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from gateway.account import journal
 from gateway.account.contents import Content
 from gateway.account.ledger import Ledger
 from gateway.account.record import Attempt, CallRecord
@@ -200,7 +201,10 @@ def test_beyond_its_bound_no_call_is_opened_but_every_one_is_closed(settings: Se
     assert len(rows(settings)) == len(opened) + 1
 
 
-def test_a_full_disk_refuses_calls_and_loses_none(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_refuses_calls_and_loses_none(
+    settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "STEP_BYTES", 1)
     ledger = Ledger(settings, interval=60)
     ledger.start()
     under_way = [call() for _ in range(5)]

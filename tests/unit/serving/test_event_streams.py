@@ -38,7 +38,7 @@ def test_a_client_that_goes_before_during_or_after_the_headers_ends_the_stream(s
             await gone.wait()
             return {"type": "http.disconnect"}
 
-        await EventStream(frames(), {"x-merit-id": "1"})({}, receive, send)
+        await EventStream(frames(), [(b"x-merit-id", b"1")])({}, receive, send)
 
     asyncio.run(serve())
     assert ended
@@ -58,7 +58,7 @@ def test_a_stream_is_sent_whole_with_its_headers_first() -> None:
     async def receive() -> Any:
         await asyncio.Event().wait()
 
-    asyncio.run(EventStream(frames(), {"x-merit-id": "1"})({}, receive, send))
+    asyncio.run(EventStream(frames(), [(b"x-merit-id", b"1")])({}, receive, send))
     assert [message["type"] for message in sent] == ["http.response.start", *["http.response.body"] * 4]
     assert (b"x-merit-id", b"1") in sent[0]["headers"]
     assert b"".join(message["body"] for message in sent[1:]) == b"012"
