@@ -24,7 +24,7 @@ log = logging.getLogger("merit.gateway")
 
 CAPACITY = 256
 # Of one processor.
-SHARE = 0.03
+SHARE = 0.02
 _LONGEST_PAUSE_S = 0.25
 
 
