@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
 
@@ -56,10 +56,15 @@ from gateway.improve.spending import LOOK_S
 from gateway.prompt import Prompt
 from models.quality.heuristic import score_text
 from store import events
+from store import ledger as promotions
 from store.errors import MeritError
 from store.settings import Settings
 
+if TYPE_CHECKING:
+    from gateway.choose.promoted_policy import PolicyWatch
+
 log = logging.getLogger("merit.gateway")
+POLICY = "routing"
 RELOAD_SECONDS = 2.0
 RETENTION_SECONDS = 3600.0
 # Between two looks for journals of processes that died: well within the time for which Redis remembers that a call was
@@ -83,6 +88,7 @@ class OpenGateway:
         self._settings = settings
         self._closing = AsyncExitStack()
         self._reloading = asyncio.Lock()
+        self._policies: PolicyWatch | None = None
         self.redis: Redis | None = None
         self.gateway: Gateway
         self.reloader: Reloader
@@ -204,6 +210,7 @@ class OpenGateway:
         improvement.judge = sampled_judge(settings, gateway.answer)
         looked_after = [(self._reload, RELOAD_SECONDS), (self._retain, RETENTION_SECONDS)]
         looked_after += [(improvement.adapt, TICK_S), (improvement.follow, settings.watch_seconds)]
+        looked_after.append((self._follow_policy, settings.watch_seconds))
         looked_after.append((improvement.watch_spending, LOOK_S))
         if redis is not None:
             looked_after.append((self._recover, RECOVERY_SECONDS))
@@ -256,6 +263,25 @@ class OpenGateway:
 
     async def _reload(self) -> None:
         await self.reload()
+
+    async def _follow_policy(self) -> None:
+        """Let the routing policy decide that is champion now."""
+        if (policy := await asyncio.to_thread(self._promoted)) is not None:
+            self.gateway.parts.chooser.replace_policy(policy)
+
+    def _promoted(self) -> Policy | None:
+        """A policy that is news; None where what decides is still the champion.
+
+        Before anything was ever promoted nothing of it is imported: it brings pandas along, a third of a gateway's
+        memory.
+        """
+        if self._policies is None:
+            if not promotions.history(self._settings, POLICY, limit=1):
+                return None
+            from gateway.choose.promoted_policy import PolicyWatch
+
+            self._policies = PolicyWatch(self._settings, name=POLICY)
+        return self._policies.poll()
 
     async def _recover(self) -> None:
         """Calls of other gateways on this home that died; alone on it, there is nobody to look for."""

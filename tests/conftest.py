@@ -28,6 +28,8 @@ os.environ.update(
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MPLBACKEND": "agg",
         "NO_COLOR": "1",
+        # Two workers on two cores: further threads would only wait for each other, spinning.
+        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     }
 )
 for name in [key for key in os.environ if key.startswith("MERIT_")]:

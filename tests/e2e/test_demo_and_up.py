@@ -61,13 +61,13 @@ def story(home: Path, environment: dict[str, str]) -> dict[str, Any]:
     """The demo, run twice in one home; the second story."""
     for _ in range(2):
         arguments = [MERIT, "demo", "--customers", "700", "--days", "500", "--llm-calls", "40", "--json"]
-        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=280, check=False)
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stderr
         told: dict[str, Any] = json.loads(done.stdout)
     return told
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(2000)
 def test_the_demo_runs_twice_and_leaves_nothing_running(story: dict[str, Any], home: Path) -> None:
     wait_until_gone(home)
     rows = {row["table"]: row for row in story["data"]}
@@ -98,7 +98,7 @@ def up(story: dict[str, Any], home: Path, environment: dict[str, str]) -> Iterat
     process.communicate()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_up_serves_everything_until_interrupted(
     up: subprocess.Popen[str], home: Path, environment: dict[str, str]
 ) -> None:
@@ -115,7 +115,7 @@ def test_up_serves_everything_until_interrupted(
     assert api in shown, shown
     assert prefect in shown
     assert mlflow in shown
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while httpx.get(f"{api}/readyz", timeout=10).status_code != 200:
         assert time.monotonic() < deadline, httpx.get(f"{api}/readyz", timeout=10).text
         time.sleep(0.2)
@@ -127,7 +127,7 @@ def test_up_serves_everything_until_interrupted(
     made = httpx.post(f"{api}/v1/forecasts", json={"prefix": "revenue/", "horizon": 7}, timeout=20)
     assert made.status_code == 201
     up.send_signal(signal.SIGINT)
-    assert up.wait(timeout=60) == 0
+    assert up.wait(timeout=120) == 0
     wait_until_gone(home)
     again = subprocess.run([MERIT, "registry", "list", "--json"], env=environment, capture_output=True, text=True)
     champions = {row["model"]: row["champion"] for row in json.loads(again.stdout)}

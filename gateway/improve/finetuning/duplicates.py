@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-
-from datasketch import MinHash, MinHashLSH
+from typing import TYPE_CHECKING
 
 from gateway.improve.finetuning.examples import Example
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
 
 PERMUTATIONS = 128
 _SHINGLE = 5
@@ -21,6 +23,9 @@ def without_near_duplicates(examples: Sequence[Example], likeness: float) -> tup
     `likeness` of all (Jaccard). It is estimated from 128 hashes (Broder 1997), which errs by about 0.03, and looked up
     by locality-sensitive hashing in a time that is linear in their number.
     """
+    # Brings SciPy's integrators, which a server should not wait for at its start.
+    from datasketch import MinHash, MinHashLSH
+
     lookup = MinHashLSH(threshold=likeness, num_perm=PERMUTATIONS)
     kept: list[Example] = []
     hashes: dict[str, MinHash] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -330,14 +331,16 @@ class Machine(RuleBasedStateMachine):
 
 def run(machine: Callable[[], Machine], count: int) -> None:
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    if os.environ.get("HYPOTHESIS_PROFILE") == "explore":
+        count *= 5
     steps = examples(max_examples=count, stateful_step_count=30, deadline=None, suppress_health_check=checks)
     run_state_machine_as_test(machine, settings=steps)
 
 
 def test_in_this_process(settings: Settings) -> None:
-    run(lambda: Machine(settings, shared=False), 60)
+    run(lambda: Machine(settings, shared=False), 20)
 
 
 def test_in_redis(settings: Settings, redis_url: str) -> None:
     settings = settings.model_copy(update={"redis_url": SecretStr(redis_url)})
-    run(lambda: Machine(settings, shared=True), 25)
+    run(lambda: Machine(settings, shared=True), 10)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -27,6 +29,7 @@ from gateway.choose.live import Unmeasured
 from gateway.choose.policy import PriorPolicy
 from gateway.choose.promoted_policy import PolicyWatch, PromotedPolicy
 from gateway.choose.task import analyse
+from gateway.opening import OpenGateway
 from gateway.prompt import Limits, Options, Prompt, Tenant
 from models.families import Spec
 from models.lifecycle.training import train
@@ -37,6 +40,7 @@ from store.errors import InvalidValue
 from store.promotions import promote
 from store.registry import Registry
 from store.settings import Settings
+from store.tables.base import new_id
 from store.tables.gateway import FeedbackRow, LlmContentRow
 
 END = date(2026, 10, 31)
@@ -252,3 +256,25 @@ def test_calls_of_a_year_ago_are_not_learned_from(snapshot: SnapshotRef) -> None
 
 def _key() -> SecretStr:
     return SecretStr(base64.b64encode(b"k" * 32).decode())
+
+
+def test_a_running_gateway_lets_the_champion_decide(world: Settings, version: int) -> None:
+    """Nobody restarts it, and a changed configuration keeps what decides."""
+    settings = world.model_copy(update={"watch_seconds": 0.1, "redis_url": None})
+
+    async def run() -> None:
+        opened = OpenGateway(settings)
+        gateway = await opened.open()
+        try:
+            assert gateway.parts.chooser.policy.name == "priors"
+            prompt = Prompt(
+                new_id(), Tenant(), "chat", "auto", {"model": "auto", **BODY}, options=Options(explore=False)
+            )
+            deadline = time.monotonic() + 30
+            while gateway.decide(prompt).policy != f"routing v{version}":
+                assert time.monotonic() < deadline, gateway.decide(prompt).policy
+                await asyncio.sleep(0.05)
+        finally:
+            await opened.close()
+
+    asyncio.run(run())
