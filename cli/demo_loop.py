@@ -330,4 +330,5 @@ def tell_loop(story: LoopStory) -> None:
         columns = ["against", *(name for name in story.policy[0] if name != "against")]
         show(story.policy, columns, as_json=False, title="The policy against each baseline, by the truth")
         screen.print()
-    show(story.rows, ["what", "number", "against", "holds"], as_json=False, title="The loop, closed")
+    # The first column is the one that is never folded.
+    show(story.rows, ["holds", "what", "number", "against"], as_json=False, title="The loop, closed")

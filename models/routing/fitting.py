@@ -354,12 +354,9 @@ def _gram(vectors: Floats, weight: NDArray[Any]) -> Floats:
     rows = weight > 0
     part = vectors if rows.all() else vectors[rows]
     own = np.asarray(weight, np.float64)[rows]
-    made: Floats
-    if len(own) and (own == own[0]).all():
-        # A matrix with its own transpose is half the work, and needs no copy.
-        made = own[0] * (part.T @ part)
-    else:
-        made = (part * own[:, None]).T @ part
+    # A matrix with its own transpose is half the work, and needs no copy.
+    alike = len(own) > 0 and bool((own == own[0]).all())
+    made: Floats = own[0] * (part.T @ part) if alike else (part * own[:, None]).T @ part
     return made
 
 
