@@ -114,7 +114,7 @@ def meritorder(base: str, body: Mapping[str, object], folder: Path) -> Iterator[
     argv = _uvicorn("serving.gateway_app:create_app", port)
     with running("meritorder", argv, env, f"http://127.0.0.1:{port}/healthz", folder) as pid:
         url = f"http://127.0.0.1:{port}/v1/chat/completions"
-        name = f"Meritorder, everything on, `{body['model']}`"
+        name = f"Meritorder, everything on, `{body.get('model', 'any')}`"
         yield Peer(name, url, body, {"Authorization": f"Bearer {secret}"}, pid)
 
 
@@ -133,7 +133,7 @@ def litellm(base: str, body: Mapping[str, object], folder: Path, peers: Path) ->
     port, config = free_port(), folder / "litellm.yaml"
     model = {
         "model_name": body["model"],
-        "litellm_params": {"model": f"openai/{body['model']}", "api_base": f"{base}/v1"},
+        "litellm_params": {"model": f"openai/{body.get('model', '')}", "api_base": f"{base}/v1"},
     }
     model["litellm_params"]["api_key"] = "none"  # type: ignore[index]
     config.write_text(json.dumps({"model_list": [model]}))
