@@ -68,6 +68,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Libraries in C tell of what is not collected when the process ends."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The statements that make an empty SQLite database into one that was migrated."""

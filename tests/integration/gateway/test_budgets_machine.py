@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -245,13 +244,15 @@ class Machine(RuleBasedStateMachine):
         if more:
             for provider, amount in call.reservation.amounts.items():
                 whole[provider] = whole.get(provider, 0) + amount
-        if call not in self.open and not self.shared and call.reservation.counters is None:
-            # It holds something for the first time now, and so belongs to this day.
-            call.at = self.now
+        # What holds something for the first time now belongs to this day, unless that is refused.
+        first = call not in self.open and not self.shared and call.reservation.counters is None
+        at = self.now if first else call.at
         nothing = not sum(whole.values()) and call not in self.open
-        short = set() if nothing else self.short(call, call.tenant, whole, call.at)
+        short = set() if nothing else self.short(call, call.tenant, whole, at)
         change = self.budgets.extend if more else self.budgets.replace
         done = self.expect(short, downgraded, change(call.reservation, amounts, downgraded=downgraded))
+        if done is not None:
+            call.at = at
         if done is not None and not nothing:
             assert done is call.reservation
             call.held = self.wanted(call.tenant, whole, call.at, call)
@@ -331,16 +332,14 @@ class Machine(RuleBasedStateMachine):
 
 def run(machine: Callable[[], Machine], count: int) -> None:
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-    if os.environ.get("HYPOTHESIS_PROFILE") == "explore":
-        count *= 5
     steps = examples(max_examples=count, stateful_step_count=30, deadline=None, suppress_health_check=checks)
     run_state_machine_as_test(machine, settings=steps)
 
 
 def test_in_this_process(settings: Settings) -> None:
-    run(lambda: Machine(settings, shared=False), 20)
+    run(lambda: Machine(settings, shared=False), 60)
 
 
 def test_in_redis(settings: Settings, redis_url: str) -> None:
     settings = settings.model_copy(update={"redis_url": SecretStr(redis_url)})
-    run(lambda: Machine(settings, shared=True), 10)
+    run(lambda: Machine(settings, shared=True), 25)
