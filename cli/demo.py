@@ -41,7 +41,7 @@ class Story:
 
 def demo(
     customers: Annotated[int, typer.Option(help="Customers of the demo world.", min=500)] = 2000,
-    days: Annotated[int, typer.Option(help="Days of history.", min=240)] = 730,
+    days: Annotated[int, typer.Option(help="Days of history.", min=240)] = 500,
     llm_calls: Annotated[
         float, typer.Option(help="Calls a day of the ninety that the gateway learns from; 0 leaves that out.", min=0)
     ] = CALLS_PER_DAY,
