@@ -1,12 +1,13 @@
 """Time that a routing decision takes: the analysis of the prompt, and the choice among 10, 50 and 200 models.
 
-    python -m benchmarks.routing_decision --rounds 20000
+    python -m benchmarks.routing_decision --rounds 20000 [--home MERIT_HOME]
 
 No network and no live traffic: what is timed is the gateway's own work for each prompt. Every decision has an id of its
 own, so that draws and exploration happen as in traffic; live numbers are read anew every 50 ms, as they are there.
-Prompts: an instruction of about 45 tokens, and one with material of about 2,000 and 20,000 tokens. p50 and p99 over all
-rounds, after a warm-up. On a busy machine the p99 is the time for which others had the processor; the last column is
-the p99 of the time that this thread had it.
+Prompts: an instruction of about 45 tokens, and one with material of about 2,000 and 20,000 tokens. With `--home` also
+the champion of the routing policy there, among the models that it knows and others up to 50; no prompt comes twice,
+since what it said of one is kept for a while. p50 and p99 over all rounds, after a warm-up. On a busy machine the p99
+is the time for which others had the processor; the last column is the p99 of the time that this thread had it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import gc
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from gateway.choose.catalogue import DOMAINS, Model, Price
@@ -23,7 +25,9 @@ from gateway.choose.chooser import Chooser
 from gateway.choose.live import Unmeasured
 from gateway.choose.policy import PriorPolicy
 from gateway.choose.task import analyse
+from gateway.configuration.loading import load_configuration
 from gateway.prompt import Limits, Options, Prompt, Tenant
+from store.settings import Settings
 
 SHORT = (
     "Write a function in Python that checks whether a string is a palindrome, ignoring case and punctuation, and add "
@@ -101,7 +105,9 @@ def body(text: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20_000)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--home", type=Path, help="where a routing policy was promoted")
+    given = parser.parse_args()
+    rounds = given.rounds
 
     print(f"{'':<40}{'p50 µs':>10}{'p99 µs':>10}{'p99 own':>10}")
     for name, text, tokens in (
@@ -131,6 +137,29 @@ def main() -> None:
             decide = chooser.decide
             found = quantiles(lambda n, decide=decide, prompts=prompts: decide(prompts[n % 5_000], task), rounds)
             show(f"decide, {count} models, {label}", found)
+    if given.home is not None:
+        learned(given.home, rounds)
+
+
+def learned(home: Path, rounds: int) -> None:
+    """The decision by a promoted policy, of prompts that it has not seen."""
+    from gateway.choose.promoted_policy import PolicyWatch
+
+    policy = PolicyWatch(Settings(home=home)).poll()
+    if policy is None:
+        raise SystemExit(f"There is no champion of the routing policy in {home}: run `merit demo` there.")
+    known = [one for one in load_configuration(Settings(home=home)).models.values() if one.kind == "chat"]
+    models = [*known, *catalogue(50)][:50]
+    chooser = Chooser(models, policy, Busy())
+    prompts = []
+    for number in range(rounds + 2_000):
+        asked = body(f"{SHORT} This is request {number} of {rounds}.")
+        prompts.append(
+            (Prompt(f"{number:032x}", Tenant(), "chat", "auto", asked, Limits(), Options()), analyse(asked, "chat", 52))
+        )
+    fresh = iter(prompts)
+    found = quantiles(lambda _: chooser.decide(*next(fresh)), rounds)
+    show(f"decide, 50 models, auto, {policy.name}", found)
 
 
 def show(name: str, found: tuple[float, float, float]) -> None:
