@@ -6,28 +6,26 @@ admitted (workspace, tokens, task, rate) → conversation → cache → decided 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway import metrics
 from gateway.account.budgets import Budgets
 from gateway.account.contents import Contents
 from gateway.account.ledger import Ledger
 from gateway.account.payment import Payment
 from gateway.account.preference_store import PreferenceStore
 from gateway.account.rates import Rates
-from gateway.account.record import CallRecord, Outcome
-from gateway.account.tokens import count_prompt, count_text
+from gateway.account.record import Outcome
+from gateway.account.tokens import count_prompt
 from gateway.account.workspaces import Workspaces
+from gateway.booking import Booking, Ended
 from gateway.call.breaker import Breakers
 from gateway.call.dispatch import Dispatcher
 from gateway.call.filters import filter_of
 from gateway.call.health import Health
 from gateway.call.probes import Prober
 from gateway.call.providers.wire import Answer
-from gateway.call.reading import Reading, text_of_answer
 from gateway.call.recall import Recall
 from gateway.call.replay import Told
 from gateway.call.run import Run
@@ -42,21 +40,10 @@ from gateway.choose.task import analyse
 from gateway.choose.virtual import Strategy
 from gateway.configuration.loading import Configuration
 from gateway.prompt import Prompt, Tenant
-from gateway.usage import Usage
 from store.errors import (
-    BudgetExceeded,
-    ContentRefused,
-    GatewayError,
     NoCandidate,
-    NoConsensus,
-    RateLimited,
     UnknownLlm,
 )
-
-# What the ledger calls "refused": the gateway itself said no. Of rates and unknown names nothing is written: whoever
-# sends them by the thousand would fill the ledger.
-_REFUSED = (BudgetExceeded, NoCandidate, ContentRefused, NoConsensus)
-_UNWRITTEN = (RateLimited, UnknownLlm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +61,6 @@ class Answered:
     body: dict[str, Any]
     native: dict[str, Any] | None = None
     outcome: Outcome = "ok"
-
-
-# Told of every call that has ended, with its answer in OpenAI's shape or as it was read; must not wait.
-Ended = Callable[[Run, CallRecord, Mapping[str, Any] | Reading | None], None]
 
 
 @dataclass
@@ -108,6 +91,7 @@ class Gateway:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self._booking = Booking(parts)
         self._allowed: dict[tuple[tuple[str, ...], str, str | None], frozenset[str] | None] = {}
 
     def decide(self, prompt: Prompt) -> Decision:
@@ -150,10 +134,10 @@ class Gateway:
                 answer = await self.parts.voting.answer(run)
             else:
                 answer = await self.parts.dispatcher.complete(run, choices)
-                self._book(run, answer)
+                self._booking.charge(run, answer)
             answer = filtered(run, answer)
         except BaseException as error:
-            await self._failed(run, error)
+            await self._booking.failed(run, error)
             raise
         answered = Answered(run, answer.body, answer.native)
         if run.thread is not None:
@@ -163,7 +147,7 @@ class Gateway:
 
     async def book(self, answered: Answered) -> None:
         """Write down what was answered. A second time does nothing."""
-        await self._finish(answered.run, answered.outcome, answered.body)
+        await self._booking.finish(answered.run, answered.outcome, answered.body)
 
     async def stream(self, prompt: Prompt) -> Streamed:
         """An answer that has begun; iterate its `pieces()`.
@@ -175,15 +159,15 @@ class Gateway:
         run = await self._admit(prompt)
         try:
             if (known := await self.parts.recall.find(run)) is not None:
-                return Streamed(run, Told(known), self._settle_cached)
+                return Streamed(run, Told(known), self._booking.cached)
             choices = await self._choose(run)
             if run.decision is not None and run.decision.strategy == Strategy.ENSEMBLE:
                 # There is a winner when all have answered: its text is then sent as a stream.
                 answer = filtered(run, await self.parts.voting.answer(run))
-                return Streamed(run, Told(answer.body), self._settle_voted)
+                return Streamed(run, Told(answer.body), self._booking.voted)
             begun = await self.parts.dispatcher.begin(run, choices)
         except BaseException as error:
-            await self._failed(run, error)
+            await self._booking.failed(run, error)
             raise
         assert run.current is not None
         assert run.upstreams is not None
@@ -192,7 +176,7 @@ class Gateway:
         return Streamed(
             run,
             begun,
-            self._settle_stream,
+            self._booking.stream,
             filter=None if rule is None else rule.stream(),
             drain=provider.on_disconnect == "drain",
         )
@@ -319,84 +303,6 @@ class Gateway:
         if run.attempts or run.current is not choice:
             await self.parts.payment.move(run, choice)
         self.parts.payment.announce(run, choice)
-
-    def _book(self, run: Run, answer: Answer) -> None:
-        """What a whole answer used and cost."""
-        assert run.current is not None
-        usage = answer.usage
-        if usage is None or not usage.total:
-            output = 0 if run.prompt.kind == "embeddings" else count_text(text_of_answer(answer.body))
-            usage = Usage(input=run.task.input_tokens, output=output, estimated=True)
-        run.usage = usage
-        run.finish_reason = answer.finish_reason
-        run.charge(run.current.model.provider, run.current.model.price.cost(usage))
-
-    async def _settle_stream(self, streamed: Streamed, outcome: Outcome, error: str | None) -> None:
-        run, reading = streamed.run, streamed.reading
-        assert run.current is not None
-        run.usage = reading.counted(run.task.input_tokens, ended=streamed.ended)
-        run.finish_reason = reading.finish_reason
-        run.charge(run.current.model.provider, run.current.model.price.cost(run.usage))
-        await self._finish(run, outcome, self._said(streamed), error, streamed.shown)
-
-    async def _settle_cached(self, streamed: Streamed, outcome: Outcome, error: str | None) -> None:
-        await self._finish(streamed.run, "cached" if outcome == "ok" else outcome, self._said(streamed), error)
-
-    async def _settle_voted(self, streamed: Streamed, outcome: Outcome, error: str | None) -> None:
-        await self._finish(streamed.run, outcome, self._said(streamed), error)
-
-    def _said(self, streamed: Streamed) -> dict[str, Any] | None:
-        """The whole of what was streamed, where anybody will want it."""
-        run = streamed.run
-        wanted = run.workspace.keep != "nothing" or run.cache_key is not None or run.prompt.options.conversation
-        return streamed.shown.body() if wanted else None
-
-    async def _finish(
-        self,
-        run: Run,
-        outcome: Outcome,
-        body: dict[str, Any] | None = None,
-        error: str | None = None,
-        shown: Reading | None = None,
-    ) -> None:
-        """Book a call that has ended, whichever way. A second call does nothing.
-
-        Parameters
-        ----------
-        shown : of a stream, where nobody wanted its whole body.
-        """
-        if run.closed:
-            return
-        content = None
-        if run.workspace.keep != "nothing":
-            content = self.parts.contents.for_call(run.workspace, run.prompt, body)
-        record = await self.parts.payment.finish(run, outcome, error, content)
-        await self.parts.rates.settle(run.ticket, run.usage.total)
-        metrics.observe(record)
-        if self.parts.ended is not None:
-            self.parts.ended(run, record, shown if body is None else body)
-        if body is not None and outcome in ("ok", "cached"):
-            await self.parts.recall.keep(run, body)
-            if run.thread is not None:
-                model = record.model
-                lost = await self.parts.threads.append(run.prompt, run.workspace, run.thread, body, model)
-                run.extra |= {} if lost is None else {"conversation_not_kept": lost}
-
-    async def _failed(self, run: Run, error: BaseException) -> None:
-        """Book a call that ended without an answer."""
-        if isinstance(error, _UNWRITTEN):
-            await self.parts.rates.settle(run.ticket, 0)
-            return
-        if isinstance(error, GatewayError):
-            outcome: Outcome = "refused" if isinstance(error, _REFUSED) else "failed"
-            kind = next((one.failure for one in reversed(run.attempts) if one.failure), None)
-            await self._finish(run, outcome, error=kind or type(error).__name__)
-            return
-        if not isinstance(error, Exception):  # the caller went away, or the gateway stops
-            run.charge_cut_off()
-            await self._finish(run, "cancelled", error="client_gone")
-            return
-        await self._finish(run, "failed", error=type(error).__name__)
 
 
 def filtered(run: Run, answer: Answer) -> Answer:
