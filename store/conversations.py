@@ -10,7 +10,7 @@ from sqlalchemy.orm import load_only
 
 from store.database import migrate, session
 from store.errors import StateConflict, UnknownEntity
-from store.pages import Page, checked_limit, page_of, storable
+from store.pages import Page, newest, storable
 from store.settings import Settings
 from store.tables.base import new_id, utc_now
 from store.tables.gateway import ConversationRow
@@ -107,21 +107,12 @@ def page(
     InvalidValue : `limit` lies outside 1 to 1,000.
     """
     migrate(settings)
-    query = (
-        sa.select(ConversationRow)
-        .options(_WITHOUT_WORDS)
-        .where(ConversationRow.workspace == workspace)
-        .order_by(ConversationRow.id.desc())
-    )
+    query = sa.select(ConversationRow).options(_WITHOUT_WORDS).where(ConversationRow.workspace == workspace)
     if key_name is not None:
         query = query.where(ConversationRow.key_name == storable(key_name))
     if user is not None:
         query = query.where(ConversationRow.user == storable(user))
-    if cursor is not None:
-        query = query.where(ConversationRow.id < storable(cursor))
-    with session(settings, readonly=True) as opened:
-        rows = opened.scalars(query.limit(checked_limit(limit) + 1)).all()
-    return page_of(rows, limit, _record, lambda row: row.id)
+    return newest(settings, query, ConversationRow.id, _record, limit=limit, cursor=cursor)
 
 
 def replace(settings: Settings, record: ConversationRecord, messages: bytes) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from store.database import migrate, session
 from store.errors import UnknownEntity
-from store.pages import Page, checked_limit, page_of, storable
+from store.pages import Page, newest, storable
 from store.settings import Settings
 from store.tables.gateway import LlmContentRow
 from store.tables.insights import InsightRow
@@ -125,14 +125,10 @@ def page(
     InvalidValue : `limit` lies outside 1 to 1,000.
     """
     migrate(settings)
-    query = sa.select(InsightRow).order_by(InsightRow.id.desc())
+    query = sa.select(InsightRow)
     if workspace is not None:
         query = query.where(InsightRow.workspace == storable(workspace))
-    if cursor is not None:
-        query = query.where(InsightRow.id < storable(cursor))
-    with session(settings, readonly=True) as opened:
-        rows = opened.scalars(query.limit(checked_limit(limit) + 1)).all()
-    return page_of(rows, limit, _insight, lambda row: row.id)
+    return newest(settings, query, InsightRow.id, _insight, limit=limit, cursor=cursor)
 
 
 def forget_person(opened: Session, workspace: str, user: str) -> int:

@@ -19,7 +19,7 @@ from store import llm_files
 from store.database import migrate, session
 from store.errors import StateConflict, UnknownEntity
 from store.llm_files import StoredFile
-from store.pages import Page, checked_limit, page_of, storable
+from store.pages import Page, newest, storable
 from store.settings import Settings
 from store.tables.base import utc_now
 from store.tables.gateway import BatchLineRow, BatchRow, FileRow
@@ -133,13 +133,10 @@ def batches(
     ------
     InvalidValue : `limit` outside 1 to 1,000.
     """
-    query = sa.select(BatchRow).order_by(BatchRow.id.desc()).limit(checked_limit(limit) + 1)
+    query = sa.select(BatchRow)
     query = query.where(*_owned(workspace, key_name))
-    if after is not None:
-        query = query.where(BatchRow.id < storable(after))
     migrate(settings)
-    with session(settings, readonly=True) as opened:
-        return page_of(opened.scalars(query).all(), limit, _batch, lambda row: row.id)
+    return newest(settings, query, BatchRow.id, _batch, limit=limit, cursor=after)
 
 
 def cancel(settings: Settings, batch_id: str, *, workspace: str | None = None, key_name: str | None = None) -> Batch:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from store.database import migrate, session
 from store.errors import StateConflict, UnknownEntity
-from store.pages import Page, checked_limit, page_of, storable
+from store.pages import Page, newest, storable
 from store.settings import Settings
 from store.tables.base import new_id, utc_now
 from store.tables.tuning import BenchmarkResultRow, BenchmarkRow
@@ -172,13 +172,10 @@ def page(
     InvalidValue : `limit` lies outside 1 to 1,000.
     """
     migrate(settings)
-    query = sa.select(BenchmarkRow).order_by(BenchmarkRow.id.desc()).limit(checked_limit(limit) + 1)
+    query = sa.select(BenchmarkRow)
     if workspace is not None:
         query = query.where(BenchmarkRow.workspace == storable(workspace))
-    if cursor is not None:
-        query = query.where(BenchmarkRow.id < storable(cursor))
-    with session(settings, readonly=True) as opened:
-        return page_of(opened.scalars(query).all(), limit, _benchmark, lambda row: row.id)
+    return newest(settings, query, BenchmarkRow.id, _benchmark, limit=limit, cursor=cursor)
 
 
 def results(settings: Settings, benchmark_id: str) -> list[Result]:

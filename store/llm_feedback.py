@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from store.database import migrate, session
 from store.errors import InvalidValue
-from store.pages import Page, checked_limit, page_of, storable
+from store.pages import Page, newest, storable
 from store.settings import Settings
 from store.tables.base import new_id, utc_now
 from store.tables.gateway import FeedbackRow
@@ -108,7 +108,7 @@ def judgements(
     """
     migrate(settings)
     # Ids sort by the time they were made.
-    query = sa.select(FeedbackRow).order_by(FeedbackRow.id.desc()).limit(checked_limit(limit) + 1)
+    query = sa.select(FeedbackRow)
     wanted = {
         "workspace": workspace, "call_id": call_id, "user": user, "source": source, "reported_by": reported_by,
     }  # fmt: skip
@@ -119,11 +119,7 @@ def judgements(
         query = query.where(FeedbackRow.at >= since)
     if until is not None:
         query = query.where(FeedbackRow.at < until)
-    if cursor is not None:
-        query = query.where(FeedbackRow.id < storable(cursor))
-    with session(settings, readonly=True) as opened:
-        rows = opened.scalars(query).all()
-    return page_of(rows, limit, _judgement, lambda row: row.id)
+    return newest(settings, query, FeedbackRow.id, _judgement, limit=limit, cursor=cursor)
 
 
 def _judgement(row: FeedbackRow) -> Judgement:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from store.database import migrate, session
 from store.errors import StateConflict, UnknownEntity
-from store.pages import Page, checked_limit, page_of, storable
+from store.pages import Page, newest, storable
 from store.settings import Settings
 from store.tables.base import new_id, utc_now
 from store.tables.tuning import FinetuneRow
@@ -111,13 +111,10 @@ def page(
     InvalidValue : `limit` lies outside 1 to 1,000.
     """
     migrate(settings)
-    query = sa.select(FinetuneRow).order_by(FinetuneRow.id.desc()).limit(checked_limit(limit) + 1)
+    query = sa.select(FinetuneRow)
     if workspace is not None:
         query = query.where(FinetuneRow.workspace == storable(workspace))
-    if cursor is not None:
-        query = query.where(FinetuneRow.id < storable(cursor))
-    with session(settings, readonly=True) as opened:
-        return page_of(opened.scalars(query).all(), limit, _finetune, lambda row: row.id)
+    return newest(settings, query, FinetuneRow.id, _finetune, limit=limit, cursor=cursor)
 
 
 def submit(settings: Settings, finetune_id: str, *, max_cost: int | None, workspace: str | None = None) -> Finetune:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from store.database import migrate, session
 from store.errors import UnknownEntity
-from store.pages import Page, checked_limit, page_of, storable
+from store.pages import Page, newest, storable
 from store.settings import Settings
 from store.tables.base import new_id, utc_now
 from store.tables.decisions import MonitorReportRow
@@ -86,15 +86,12 @@ def page(
     InvalidValue : `limit` lies outside 1 to 1,000.
     """
     migrate(settings)
-    query = sa.select(MonitorReportRow).order_by(MonitorReportRow.id.desc()).limit(checked_limit(limit) + 1)
+    query = sa.select(MonitorReportRow)
     if model is not None:
         query = query.where(MonitorReportRow.model == storable(model))
     if version is not None:
         query = query.where(MonitorReportRow.version == version)
-    if cursor is not None:
-        query = query.where(MonitorReportRow.id < storable(cursor))
-    with session(settings, readonly=True) as opened:
-        return page_of(opened.scalars(query).all(), limit, _record, lambda row: row.id)
+    return newest(settings, query, MonitorReportRow.id, _record, limit=limit, cursor=cursor)
 
 
 def _record(row: MonitorReportRow) -> MonitorRecord:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute
+
+from store.database import session
 from store.errors import InvalidValue
+from store.settings import Settings
 
 MOST = 1000
 Item = TypeVar("Item")
@@ -52,3 +57,31 @@ def page_of(rows: Sequence[Row], limit: int, item: Callable[[Row], Item], key: C
     """A page from up to `limit + 1` rows: the one too many only says that there is more."""
     shown = rows[:limit]
     return Page(tuple(item(row) for row in shown), key(shown[-1]) if len(rows) > limit else None)
+
+
+def newest(
+    settings: Settings,
+    query: sa.Select[tuple[Row]],
+    key: InstrumentedAttribute[str],
+    item: Callable[[Row], Item],
+    *,
+    limit: int,
+    cursor: str | None,
+) -> Page[Item]:
+    """A page of rows whose ids sort by the time they were made, newest first.
+
+    Parameters
+    ----------
+    query : of whole rows, as yet in no order.
+    key : the column of their ids.
+
+    Raises
+    ------
+    InvalidValue : `limit` lies outside 1 to 1,000.
+    """
+    query = query.order_by(key.desc()).limit(checked_limit(limit) + 1)
+    if cursor is not None:
+        query = query.where(key < storable(cursor))
+    with session(settings, readonly=True) as opened:
+        rows: Sequence[Any] = opened.scalars(query).all()
+        return page_of(rows, limit, item, lambda row: str(getattr(row, key.key)))

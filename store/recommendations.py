@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from store.database import migrate, session
 from store.errors import StateConflict, UnknownEntity
-from store.pages import Page, checked_limit, page_of, storable
+from store.pages import Page, newest, storable
 from store.settings import Settings
 from store.tables.base import id_at, new_id, utc_now
 from store.tables.decisions import RecommendationRow
@@ -127,12 +127,7 @@ def page(
     migrate(settings)
     wanted = {"model": model, "version": version, "product": product, "segment": segment, "state": state}
     query = filtered(sa.select(RecommendationRow), {**wanted, "caller": caller}, since, until)
-    if cursor is not None:
-        query = query.where(RecommendationRow.id < storable(cursor))
-    query = query.order_by(RecommendationRow.id.desc()).limit(checked_limit(limit) + 1)
-    with session(settings, readonly=True) as opened:
-        rows = opened.scalars(query).all()
-    return page_of(rows, limit, _recommendation, lambda row: row.id)
+    return newest(settings, query, RecommendationRow.id, _recommendation, limit=limit, cursor=cursor)
 
 
 def filtered(

@@ -12,7 +12,7 @@ from sqlalchemy.orm import load_only
 
 from store.database import migrate, session
 from store.errors import UnknownEntity
-from store.pages import Page, checked_limit, page_of, storable
+from store.pages import Page, newest, storable
 from store.settings import Settings
 from store.tables.base import new_id, utc_now
 from store.tables.decisions import RetentionPlanRow
@@ -107,18 +107,14 @@ def page(
     InvalidValue : `limit` lies outside 1 to 1,000.
     """
     migrate(settings)
-    query = sa.select(RetentionPlanRow).options(_WITHOUT_RESULT).order_by(RetentionPlanRow.id.desc())
+    query = sa.select(RetentionPlanRow).options(_WITHOUT_RESULT)
     if model is not None:
         query = query.where(RetentionPlanRow.model == storable(model))
     if version is not None:
         query = query.where(RetentionPlanRow.version == version)
     if caller is not None:
         query = query.where(RetentionPlanRow.caller == storable(caller))
-    if cursor is not None:
-        query = query.where(RetentionPlanRow.id < storable(cursor))
-    with session(settings, readonly=True) as opened:
-        rows = opened.scalars(query.limit(checked_limit(limit) + 1)).all()
-    return page_of(rows, limit, _plan, lambda row: row.id)
+    return newest(settings, query, RetentionPlanRow.id, _plan, limit=limit, cursor=cursor)
 
 
 def _plan(row: RetentionPlanRow) -> RetentionPlanRecord:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from store.database import migrate, session
 from store.errors import StateConflict, UnknownEntity
 from store.locks import transaction_lock
-from store.pages import Page, checked_limit, page_of, storable
+from store.pages import Page, newest, storable
 from store.settings import Settings
 from store.tables.base import new_id, utc_now
 from store.tables.spend import SpendRecommendationRow
@@ -133,18 +133,14 @@ def page(
     InvalidValue : `limit` outside 1 to 1,000.
     """
     migrate(settings)
-    query = sa.select(SpendRecommendationRow).order_by(SpendRecommendationRow.id.desc())
+    query = sa.select(SpendRecommendationRow)
     if workspace is not None:
         query = query.where(SpendRecommendationRow.workspace == storable(workspace))
     if kind is not None:
         query = query.where(SpendRecommendationRow.kind == storable(kind))
     if states:
         query = query.where(SpendRecommendationRow.state.in_(list(states)))
-    if cursor is not None:
-        query = query.where(SpendRecommendationRow.id < storable(cursor))
-    with session(settings, readonly=True) as opened:
-        rows = opened.scalars(query.limit(checked_limit(limit) + 1)).all()
-    return page_of(rows, limit, _recommendation, lambda row: row.id)
+    return newest(settings, query, SpendRecommendationRow.id, _recommendation, limit=limit, cursor=cursor)
 
 
 def get(settings: Settings, recommendation_id: str, workspace: str | None = None) -> SpendRecommendation:
