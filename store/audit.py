@@ -11,8 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from store.database import migrate, session
-from store.errors import InvalidValue
-from store.pages import Page, checked_limit, page_of, storable
+from store.pages import Page, checked_limit, foreign_cursor, page_of, storable
 from store.settings import Settings
 from store.tables.base import utc_now
 from store.tables.gateway import AuditRow
@@ -127,12 +126,7 @@ def entries(
 
 def _number(cursor: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", cursor, re.ASCII):
-        raise InvalidValue(
-            f"The cursor {cursor[:40]!r} was given by no page.",
-            remedy="Use `next_cursor` of the page before as it is.",
-            field="cursor",
-            value=cursor[:40],
-        )
+        raise foreign_cursor(cursor)
     return int(cursor)
 
 

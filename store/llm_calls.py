@@ -20,7 +20,7 @@ from store.database import migrate, session
 from store.errors import InvalidValue, UnknownEntity
 from store.llm_usage import usage
 from store.locks import transaction_lock
-from store.pages import Page, checked_limit, page_of, storable
+from store.pages import Page, checked_limit, moment_and_id, page_of, storable
 from store.settings import Settings
 from store.tables.base import utc_now
 from store.tables.gateway import LlmCallRow, LlmContentRow
@@ -203,24 +203,11 @@ def calls(
     if until is not None:
         query = query.where(LlmCallRow.at < until)
     if cursor is not None:
-        at, call_id = _position(cursor)
+        at, call_id = moment_and_id(cursor)
         query = query.where(LlmCallRow.at <= at, sa.or_(LlmCallRow.at < at, LlmCallRow.id < call_id))
     with session(settings, readonly=True) as opened:
         rows = opened.execute(query).all()
     return page_of(rows, limit, _line, lambda row: f"{row.at.isoformat()}_{row.id}")
-
-
-def _position(cursor: str) -> tuple[datetime, str]:
-    at, _, call_id = cursor.partition("_")
-    try:
-        return datetime.fromisoformat(at).replace(tzinfo=None), storable(call_id)
-    except ValueError:
-        raise InvalidValue(
-            f"The cursor {cursor[:80]!r} was given by no page.",
-            remedy="Use `next_cursor` of the page before as it is.",
-            field="cursor",
-            value=cursor[:80],
-        ) from None
 
 
 def after(settings: Settings, seq: int, limit: int = 100, *, workspace: str | None = None) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -51,6 +52,30 @@ def checked_limit(limit: int) -> int:
             value=limit,
         )
     return limit
+
+
+def foreign_cursor(cursor: str) -> InvalidValue:
+    """The error for a cursor that cannot be read."""
+    return InvalidValue(
+        f"The cursor {cursor[:80]!r} was given by no page.",
+        remedy="Use `next_cursor` of the page before as it is.",
+        field="cursor",
+        value=cursor[:80],
+    )
+
+
+def moment_and_id(cursor: str) -> tuple[datetime, str]:
+    """What a cursor `MOMENT_ID` of a list ordered by time says.
+
+    Raises
+    ------
+    InvalidValue : it is none.
+    """
+    at, _, row_id = cursor.partition("_")
+    try:
+        return datetime.fromisoformat(at).replace(tzinfo=None), storable(row_id)
+    except ValueError:
+        raise foreign_cursor(cursor) from None
 
 
 def page_of(rows: Sequence[Row], limit: int, item: Callable[[Row], Item], key: Callable[[Row], str]) -> Page[Item]:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from store.database import migrate, session
 from store.errors import InvalidValue, UnknownEntity
 from store.locks import transaction_lock
-from store.pages import Page, checked_limit, page_of, storable
+from store.pages import Page, checked_limit, moment_and_id, page_of, storable
 from store.settings import Settings
 from store.tables.base import utc_now
 from store.tables.spend import SpendAnomalyRow
@@ -144,25 +144,12 @@ def page(
     if until is not None:
         query = query.where(SpendAnomalyRow.started_at < until)
     if cursor is not None:
-        at, number = _position(cursor)
+        at, number = moment_and_id(cursor)
         started = SpendAnomalyRow.started_at
         query = query.where(started <= at, sa.or_(started < at, SpendAnomalyRow.id < number))
     with session(settings, readonly=True) as opened:
         rows = opened.scalars(query.limit(checked_limit(limit) + 1)).all()
     return page_of(rows, limit, _anomaly, lambda row: f"{row.started_at.isoformat()}_{row.id}")
-
-
-def _position(cursor: str) -> tuple[datetime, str]:
-    at, _, number = cursor.partition("_")
-    try:
-        return datetime.fromisoformat(at).replace(tzinfo=None), storable(number)
-    except ValueError:
-        raise InvalidValue(
-            f"The cursor {cursor[:80]!r} was given by no page.",
-            remedy="Use `next_cursor` of the page before as it is.",
-            field="cursor",
-            value=cursor[:80],
-        ) from None
 
 
 def get(settings: Settings, anomaly_id: str, workspace: str | None = None) -> SpendAnomaly:
