@@ -11,7 +11,7 @@ import typer
 from cli.api_client import Api, Url
 from cli.output import AsJson, dump, errors, screen, show, steps
 from cli.parsing import names
-from store.errors import BudgetExceeded
+from store.errors import BudgetExceeded, InvalidValue
 
 app = typer.Typer(help="Tune a model on good answers of the ledger; the gate decides.", no_args_is_help=True)
 
@@ -79,6 +79,12 @@ def start(
         )
     if not yes and errors.is_terminal:
         typer.confirm("Submit it?", abort=True, err=True)
+    elif not yes and max_cost is None:
+        raise InvalidValue(
+            f"It would cost about ${made['expected']:.6f}, and nobody is at a terminal to be asked.",
+            remedy=f"Add --yes or --max-cost, or submit it: `merit finetune submit {made['id']}`.",
+            field="yes",
+        )
     limit = {} if max_cost is None else {"max_cost": max_cost}
     made = api.post(f"{_PLACE}/{made['id']}/submit", limit)
     _show(_followed(api, made) if follow else made, as_json)

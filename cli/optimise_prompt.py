@@ -106,6 +106,8 @@ def _read(file: Path) -> tuple[list[Mapping[str, Any]], bool]:
         raise FileUnreadable(
             f"{file} cannot be read: {reason}.", remedy="Name a text file.", field="file", value=str(file)
         ) from None
+    if not text.strip():
+        raise InvalidValue(f"{file} is empty.", remedy="Give a prompt, or requests.", field="file", value=str(file))
     if file.suffix not in (".json", ".jsonl"):
         return [{"messages": [{"role": "system", "content": text}]}], True
     lines = text.splitlines() if file.suffix == ".jsonl" else [text]

@@ -244,6 +244,8 @@ def test_the_command_prepares_shows_the_cost_and_follows(
     assert "expected to cost $" in dry.err
     dear = command(ADMIN, *arguments, "--max-cost", "0.0001")
     assert (dear.code, "expected to cost" in dear.err) == (4, True)
+    unasked = command(ADMIN, *arguments)
+    assert (unasked.code, "nobody is at a terminal" in " ".join(unasked.err.split())) == (2, True)
     done = command(ADMIN, *arguments, "--max-cost", "2", "--yes", "--json")
     assert done.json["state"] in ("admitted", "rejected"), done.err
     listed = command(ADMIN, "finetune", "list", "--json").json
