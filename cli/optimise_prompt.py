@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,8 +48,8 @@ def optimise_prompt(
 ) -> None:
     """Shorten a prompt without changing what it says; code, quotations and data stay byte for byte.
 
-    Told are every change, tokens before and after, and dollars at each configured model. Without --out the result
-    itself goes to standard output when it is no terminal.
+    Told are every change, tokens before and after, and dollars at each configured model. Where standard output is no
+    terminal, the result alone goes there, unless --out, --validate or --json say otherwise.
     """
     if out is not None:
         _check(out)
@@ -61,12 +62,23 @@ def optimise_prompt(
     models = load_configuration(load_settings()).models.values()
     written = _written(found, plain=plain, lines=file.suffix == ".jsonl")
     if out is not None:
-        out.write_text(written, encoding="utf-8")
+        out.write_bytes(written.encode())
     validated = [] if validate is None else _validated(bodies, names(validate), options, Api(url))
     if as_json:
         dump([_json(one, list(models)) for one in found] if validate is None else validated)
         return
     before, after = sum(one.tokens_before for one in found), sum(one.tokens_after for one in found)
+    share = 1 - after / before if before else 0.0
+    stable = sum(one.stable_before for one in found), sum(one.stable_after for one in found)
+    summary = (
+        f"{before:,} tokens before, {after:,} after ({share:.1%} less); stable at the beginning: "
+        f"{stable[0]:,} before, {stable[1]:,} after."
+    )
+    if out is None and validate is None and not screen.is_terminal:
+        errors.print(summary, highlight=False)
+        # Not by the console, which would fold long lines.
+        sys.stdout.write(written)
+        return
     changes = [
         {"prompt": number + 1, "message": change.message + 1, "what": change.what, "tokens": -change.tokens,
          "why": change.words}
@@ -74,13 +86,7 @@ def optimise_prompt(
         for change in one.changes
     ]  # fmt: skip
     show(changes, ["prompt", "message", "what", "tokens", "why"], as_json=False)
-    share = 1 - after / before if before else 0.0
-    stable = sum(one.stable_before for one in found), sum(one.stable_after for one in found)
-    screen.print(
-        f"{before:,} tokens before, {after:,} after ({share:.1%} less); stable at the beginning: "
-        f"{stable[0]:,} before, {stable[1]:,} after.",
-        highlight=False,
-    )
+    screen.print(summary, highlight=False)
     show(_costs(found, list(models)), ["model", "before", "after", "after, cached"], as_json=False,
          title=f"Dollars of {len(found):,} prompt{'s' if len(found) > 1 else ''}, a thousand times over")  # fmt: skip
     if validated:
@@ -88,8 +94,6 @@ def optimise_prompt(
         show([{**row, "difference": {**row, "value": row["difference"]}} for row in validated], columns, as_json=False)
     if out is not None:
         errors.print(f"→ {out}", highlight=False, markup=False)
-    elif not screen.is_terminal and plain:
-        screen.print(written, highlight=False, markup=False)
 
 
 def _check(out: Path) -> None:
@@ -100,7 +104,8 @@ def _check(out: Path) -> None:
 def _read(file: Path) -> tuple[list[Mapping[str, Any]], bool]:
     """Requests in a file, and whether it is instructions alone."""
     try:
-        text = file.read_text(encoding="utf-8")
+        # As bytes: reading as text would make other line breaks of some.
+        text = file.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise FileUnreadable(
