@@ -243,6 +243,10 @@ def routing(
     report: Report = None,
     as_of: AsOf = None,
     trees: Annotated[int, typer.Option(help="Boosted trees among the members; 0 for none.", min=0)] = 100,
+    embeddings: Annotated[
+        str | None,
+        typer.Option(help="What words mean: a folder of Model2Vec, or its name on the hub (the extra embeddings)."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Routing: which model answers a prompt; on a table of outcomes or on the gateway's own calls.
@@ -253,15 +257,22 @@ def routing(
     _check_report(report)
     name = _checked_name("routing", name, data)
     settings = prepared()
+    embeddings = embeddings or settings.embeddings_model or ""
     if data is None:
         _refuse_file_options(prompt=prompt, group=group, time=time)
-        _from_platform(settings, "routing", name, as_of, report, as_json, trees=trees)
+        _from_platform(settings, "routing", name, as_of, report, as_json, trees=trees, embeddings=embeddings)
         return
     _refuse_platform_options(as_of)
     from models.routing.from_file import prepare
 
     made = prepare(data, settings.root / "datasets", prompt=prompt or "prompt", group=group, time=time)
-    options = {"seed": settings.seed, "threads": settings.threads, "trees": trees, "scale": made.scale}
+    options = {
+        "seed": settings.seed,
+        "threads": settings.threads,
+        "trees": trees,
+        "scale": made.scale,
+        "embeddings": embeddings,
+    }
     _from_file(settings, "routing", name, options, made.ref, made.notes, report, as_json)
 
 

@@ -100,6 +100,22 @@ def gists(texts: Sequence[str]) -> Gists:
     )
 
 
+def word_buckets(words: Sequence[str]) -> NDArray[np.int64]:
+    """The bucket of each word by itself; −1 for what is not one word, as this module reads it, and nothing else."""
+    made = np.full(len(words), -1, np.int64)
+    done = 0
+    for texts in _blocks(words):
+        raw, begins, ends, kind = _laid_out(texts)
+        starts, stops = _words(kind)
+        owner = np.searchsorted(ends, starts, side="right")
+        alone = np.bincount(owner, minlength=len(texts))[owner] == 1
+        alone &= stops - starts == (ends - begins - 1)[owner]
+        whole, _ = _hashes(raw, begins, ends, starts, stops, owner)
+        made[done + owner[alone]] = (_mixed(whole[alone]) >> np.uint64(64 - BITS)).astype(np.int64)
+        done += len(texts)
+    return made
+
+
 def text_bytes(text: str) -> bytes:
     """What is looked at of a text: head and tail of a long one. A line break written as \\n is one."""
     if len(text) > HEAD + TAIL:
@@ -125,10 +141,7 @@ def _blocks(texts: Sequence[str]) -> Iterator[list[bytes]]:
 
 def _block(texts: list[bytes]) -> Gists:
     count = len(texts)
-    raw = np.frombuffer(b"\n".join(texts) + b"\n", dtype=np.uint8)
-    ends = np.cumsum(np.fromiter((len(one) + 1 for one in texts), np.int64, count))
-    begins = ends - np.array([len(one) + 1 for one in texts])
-    kind = _KIND[raw]
+    raw, begins, ends, kind = _laid_out(texts)
     starts, stops = _words(kind)
     owner = np.searchsorted(ends, starts, side="right") if count > 1 else np.zeros(len(starts), np.int64)
     whole, stem = _hashes(raw, begins, ends, starts, stops, owner)
@@ -149,6 +162,16 @@ def _block(texts: list[bytes]) -> Gists:
         (keys & np.uint64((1 << BITS) - 1)).astype(np.uint32),
         np.minimum(counts, 255).astype(np.uint8),
     )
+
+
+def _laid_out(
+    texts: list[bytes],
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    """Texts one behind the other, a line break after each: bytes, where each begins and ends, the kind of each byte."""
+    raw = np.frombuffer(b"\n".join(texts) + b"\n", dtype=np.uint8)
+    sizes = np.fromiter((len(one) + 1 for one in texts), np.int64, len(texts))
+    ends = np.cumsum(sizes)
+    return raw, ends - sizes, ends, _KIND[raw]
 
 
 def _counted(keys: Words) -> tuple[Words, NDArray[np.int64]]:

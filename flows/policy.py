@@ -18,6 +18,7 @@ def train_routing(
     as_of: datetime | None = None,
     days: int = 180,
     trees: int = 100,
+    embeddings: str = "",
 ) -> Trained:
     """Learn from the gateway's calls which model answers what how well, and promote the policy if the gate agrees.
 
@@ -26,9 +27,12 @@ def train_routing(
         as_of: Learn only from what was known at this moment. Empty means the end of the ledger.
         days: Calls of so many days before that are learned from.
         trees: Boosted trees among the members of the blend; 0 for none.
+        embeddings: A folder of Model2Vec, or its name on the hub. Empty means MERIT_EMBEDDINGS_MODEL, or none.
     """
     settings = current_settings()
-    trained = train_family(routing_spec(settings, name, days=days, trees=trees), as_of, side_by_side=settings.threads)
+    embeddings = embeddings or settings.embeddings_model or ""
+    spec = routing_spec(settings, name, days=days, trees=trees, embeddings=embeddings)
+    trained = train_family(spec, as_of, side_by_side=settings.threads)
     return finished(trained)
 
 

@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     chronos_seconds: float = Field(30.0, gt=0, description="Seconds that Chronos-2 may take for one series")
 
     # The LLM gateway
+    embeddings_model: str | None = Field(
+        None,
+        description="What words mean, for routing policies: a folder of Model2Vec or its name on the hub",
+    )
     providers_file: Path | None = Field(
         None, description="providers.toml of the gateway; default: the one in home, else the simulated provider alone"
     )

@@ -99,7 +99,12 @@ def material(frame: pd.DataFrame, roles: Mapping[str, str], options: RoutingOpti
 def prepare(seen: Outcomes, options: RoutingOptions) -> Material:
     """Find the space and deal out the folds."""
     basis = fit_basis(
-        seen.gists, seen.task, dimensions=options.dimensions, vocabulary=options.vocabulary, seed=options.seed
+        seen.gists,
+        seen.task,
+        dimensions=options.dimensions,
+        vocabulary=options.vocabulary,
+        seed=options.seed,
+        embeddings=options.embeddings,
     )
     by_prompt = dealt(_prompts(seen), options.folds, options.seed)
     groups = np.bincount(seen.group)

@@ -23,6 +23,7 @@ class RoutingOptions:
     replicates : of the bootstrap behind every interval.
     days : calls of the ledger that are learned from, counted back from the end.
     scale : what the table writes for scores of 0 and of 1.
+    embeddings : what words mean, from a folder or the hub (see `models.routing.word_vectors`); "" for none.
     """
 
     seed: int = 7
@@ -35,6 +36,7 @@ class RoutingOptions:
     replicates: int = 400
     days: int = 180
     scale: tuple[float, float] = (0.0, 1.0)
+    embeddings: str = ""
 
     def __post_init__(self) -> None:
         ranges = {
