@@ -14,8 +14,9 @@ from flows.lifecycle import Trained, finished, name_of_run, notify_failure, trai
 from flows.stages import within_run
 from gateway.account.contents import Contents
 from models.families import Spec
-from models.quality.judged import ROLES, SOURCES, check_enough, judged_answers
+from models.quality.judged import ROLES, check_enough, judged_answers
 from store.dataset import DatasetRef
+from store.llm_feedback import SOURCES
 from store.settings import Settings
 
 

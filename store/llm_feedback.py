@@ -17,6 +17,9 @@ from store.tables.gateway import FeedbackRow
 # thumb, stars and score are given outright; edit is the part of an answer that was kept; repeat: asked again at once;
 # judge: what a model thought that was asked to.
 SOURCES = ("thumb", "stars", "score", "edit", "repeat", "judge")
+# What is given outright counts before what was done with an answer, that before what a model thought of it.
+_OUTRIGHT = ("thumb", "stars", "score")
+_RANK = {source: 0 if source in _OUTRIGHT else place for place, source in enumerate(SOURCES)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +123,16 @@ def judgements(
     if until is not None:
         query = query.where(FeedbackRow.at < until)
     return newest(settings, query, FeedbackRow.id, _judgement, limit=limit, cursor=cursor)
+
+
+def one_each(*where: sa.ColumnElement[bool]) -> sa.Subquery:
+    """`call_id`, `score` and `source` of one judgement of each answer, of those that `where` lets through: the one that
+    says most (outright, then an edit, a repeat, a model's), then the latest."""
+    rank = sa.case(_RANK, value=FeedbackRow.source, else_=len(SOURCES))
+    order = (rank, FeedbackRow.at.desc(), FeedbackRow.id.desc())
+    place = sa.func.row_number().over(partition_by=FeedbackRow.call_id, order_by=order).label("place")
+    ranked = sa.select(FeedbackRow.call_id, FeedbackRow.score, FeedbackRow.source, place).where(*where).subquery()
+    return sa.select(ranked.c.call_id, ranked.c.score, ranked.c.source).where(ranked.c.place == 1).subquery()
 
 
 def _judgement(row: FeedbackRow) -> Judgement:

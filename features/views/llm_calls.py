@@ -29,6 +29,7 @@ from features.snapshot import utc
 from store.database import migrate, session
 from store.dataset import SnapshotRef
 from store.errors import EmptyData, MeritError
+from store.llm_feedback import one_each
 from store.settings import Settings
 from store.tables.gateway import FeedbackRow, LlmCallRow, LlmContentRow
 
@@ -173,27 +174,16 @@ def words_of(body: bytes) -> str:
 
 
 def _pages(settings: Settings, moment: datetime, read: Read | None) -> Iterator[pa.Table]:
-    calls, contents, feedback = LlmCallRow, LlmContentRow, FeedbackRow
-    # Of several judgements of an answer the latest one known then counts.
-    ranked = (
-        sa.select(
-            feedback.call_id,
-            feedback.score,
-            sa.func.row_number()
-            .over(partition_by=feedback.call_id, order_by=(feedback.at.desc(), feedback.id.desc()))
-            .label("place"),
-        )
-        .where(feedback.at <= moment)
-        .subquery()
-    )
+    calls, contents = LlmCallRow, LlmContentRow
+    judged = one_each(FeedbackRow.at <= moment)
     query = (
         sa.select(
             calls.seq, calls.id, calls.at, calls.workspace, calls.model, calls.strategy, calls.propensity,
             calls.explored, calls.quality, calls.input_tokens, calls.output_tokens, calls.cost, calls.latency_ms,
             calls.domain, calls.complexity, calls.decision["model"].as_string().label("chosen"),
-            ranked.c.score, contents.key_id, contents.prompt,
+            judged.c.score, judged.c.source, contents.key_id, contents.prompt,
         )
-        .outerjoin(ranked, sa.and_(ranked.c.call_id == calls.id, ranked.c.place == 1))
+        .outerjoin(judged, judged.c.call_id == calls.id)
         .outerjoin(contents, contents.id == calls.id)
         .where(
             calls.at <= moment,
@@ -229,9 +219,7 @@ def _table(rows: Sequence[sa.Row[Any]], read: Read | None) -> pa.Table:
         "propensity": [float(row.propensity) if same else 1.0 for row, same in zip(rows, as_chosen, strict=True)],
         "explored": [bool(row.explored) for row in rows],
         "score": [row.quality if row.score is None else row.score for row in rows],
-        "score_from": [
-            "feedback" if row.score is not None else "judge" if row.quality is not None else None for row in rows
-        ],
+        "score_from": [_source(row) for row in rows],
         "input_tokens": [row.input_tokens for row in rows],
         "tokens": [float(row.output_tokens) for row in rows],
         "cost": [row.cost / _NANOS for row in rows],
@@ -245,9 +233,9 @@ def _table(rows: Sequence[sa.Row[Any]], read: Read | None) -> pa.Table:
 
 
 def _source(row: sa.Row[Any]) -> str | None:
-    if row.score is not None:
+    if row.score is not None and row.source != "judge":
         return "feedback"
-    return None if row.quality is None else "judge"
+    return None if row.score is None and row.quality is None else "judge"
 
 
 def _words(row: sa.Row[Any], read: Read | None) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from store.database import migrate, session
+from store.llm_feedback import one_each
 from store.pages import storable
 from store.settings import Settings
 from store.tables.gateway import FeedbackRow, LlmCallRow, LlmScoreRow
@@ -77,19 +78,9 @@ def _day(sqlite: bool) -> Any:
 
 
 def _query(sqlite: bool, since: datetime, until: datetime, workspace: str | None) -> sa.Select[Any]:
-    call, said = LlmCallRow, FeedbackRow
-    ranked = (
-        sa.select(
-            said.call_id,
-            said.score,
-            sa.func.row_number()
-            .over(partition_by=said.call_id, order_by=(said.at.desc(), said.id.desc()))
-            .label("place"),
-        )
-        .where(said.at < until, said.at >= since)
-        .subquery()
-    )
-    judgement = sa.func.coalesce(ranked.c.score, call.quality)
+    call = LlmCallRow
+    judged = one_each(FeedbackRow.at < until, FeedbackRow.at >= since)
+    judgement = sa.func.coalesce(judged.c.score, call.quality)
     # Named apart from its table: Postgres groups by what is selected only where it is the same expression.
     keys = [
         _day(sqlite).label("day"), call.workspace, call.asked, call.strategy, call.kind, call.model, call.provider,
@@ -109,7 +100,7 @@ def _query(sqlite: bool, since: datetime, until: datetime, workspace: str | None
             sa.case((LlmScoreRow.score.is_not(None), 1), else_=0).label("scored"),
             sa.func.coalesce(LlmScoreRow.score, 0.0).label("score"),
         )
-        .outerjoin(ranked, sa.and_(ranked.c.call_id == call.id, ranked.c.place == 1))
+        .outerjoin(judged, judged.c.call_id == call.id)
         .outerjoin(LlmScoreRow, LlmScoreRow.call_id == call.id)
         .where(
             call.at >= since,

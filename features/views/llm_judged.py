@@ -8,6 +8,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from store.database import migrate, session
+from store.llm_feedback import one_each
 from store.settings import Settings
 from store.tables.gateway import FeedbackRow, LlmCallRow
 
@@ -24,24 +25,14 @@ def judged_calls(settings: Settings, since: datetime, until: datetime) -> pd.Dat
     another one answered in its stead), score (0 to 1), in the order of time.
     """
     migrate(settings)
-    calls, feedback = LlmCallRow, FeedbackRow
-    ranked = (
-        sa.select(
-            feedback.call_id,
-            feedback.score,
-            sa.func.row_number()
-            .over(partition_by=feedback.call_id, order_by=(feedback.at.desc(), feedback.id.desc()))
-            .label("place"),
-        )
-        .where(feedback.at < until, feedback.at >= since)
-        .subquery()
-    )
+    calls = LlmCallRow
+    judged = one_each(FeedbackRow.at < until, FeedbackRow.at >= since)
     query = (
         sa.select(
             calls.id, calls.at, calls.workspace, calls.strategy, calls.policy, calls.model, calls.decision,
-            ranked.c.score,
+            judged.c.score,
         )
-        .join(ranked, sa.and_(ranked.c.call_id == calls.id, ranked.c.place == 1))
+        .join(judged, judged.c.call_id == calls.id)
         .where(
             calls.at >= since, calls.at < until, calls.outcome == "ok", calls.strategy.not_in(NOT_ROUTED),
             calls.model.is_not(None),

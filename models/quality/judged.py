@@ -20,6 +20,7 @@ from features.snapshot import utc
 from models.quality.features import NAMES, answer_of, features, prompt_of
 from store.database import migrate, session
 from store.errors import EmptyData, InvalidValue, MeritError
+from store.llm_feedback import one_each
 from store.settings import Settings
 from store.tables.gateway import FeedbackRow, LlmCallRow, LlmContentRow, LlmScoreRow
 
@@ -33,10 +34,6 @@ ROLES: Mapping[str, str] = {
     "domain": "domain",
     "complexity": "complexity",
 }
-# What is given outright counts before what was done with an answer, that before what a model thought of it.
-SOURCES = ("thumb", "stars", "score", "edit", "repeat", "judge")
-_OUTRIGHT = ("thumb", "stars", "score")
-_RANK = {source: 0 if source in _OUTRIGHT else place for place, source in enumerate(SOURCES)}
 # (workspace, id of the row, id of the key or None, stored bytes) → the words as they were.
 Read = Callable[[str, str, str | None, bytes], bytes]
 
@@ -108,28 +105,15 @@ def check_enough(frame: pd.DataFrame) -> None:
 
 
 def _pages(settings: Settings, moment: datetime, since: datetime) -> Iterator[list[sa.Row[Any]]]:
-    calls, given, words, scores = LlmCallRow, FeedbackRow, LlmContentRow, LlmScoreRow
-    # Of several judgements of one answer the one that says most, then the latest.
-    group = sa.case(_RANK, value=given.source, else_=len(SOURCES))
-    ranked = (
-        sa.select(
-            given.call_id,
-            given.score,
-            given.source,
-            sa.func.row_number()
-            .over(partition_by=given.call_id, order_by=(group, given.at.desc(), given.id.desc()))
-            .label("place"),
-        )
-        .where(given.at <= moment)
-        .subquery()
-    )
+    calls, words, scores = LlmCallRow, LlmContentRow, LlmScoreRow
+    judged = one_each(FeedbackRow.at <= moment)
     query = (
         sa.select(
             calls.seq, calls.id, calls.at, calls.workspace, calls.user, calls.key_name, calls.model, calls.domain,
-            calls.complexity, calls.finish_reason, ranked.c.score, ranked.c.source, words.key_id, words.prompt,
+            calls.complexity, calls.finish_reason, judged.c.score, judged.c.source, words.key_id, words.prompt,
             words.answer, scores.features,
         )
-        .join(ranked, sa.and_(ranked.c.call_id == calls.id, ranked.c.place == 1))
+        .join(judged, judged.c.call_id == calls.id)
         .outerjoin(words, words.id == calls.id)
         .outerjoin(scores, scores.call_id == calls.id)
         .where(calls.at <= moment, calls.at > since, calls.kind == "chat", calls.outcome.in_(("ok", "broken")))

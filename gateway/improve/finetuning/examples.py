@@ -19,11 +19,11 @@ import sqlalchemy as sa
 
 from gateway.account.contents import answer_row
 from gateway.improve.finetuning.tasks import Selection
-from models.quality.judged import SOURCES
 from store.database import migrate, session
 from store.errors import MeritError
+from store.llm_feedback import one_each
 from store.settings import Settings
-from store.tables.gateway import FeedbackRow, LlmCallRow, LlmContentRow, LlmScoreRow
+from store.tables.gateway import LlmCallRow, LlmContentRow, LlmScoreRow
 
 log = logging.getLogger("merit.gateway")
 
@@ -122,11 +122,8 @@ def _rows(
     until: datetime | None,
     ids: Sequence[str] | None,
 ) -> Iterator[sa.Row[Any]]:
-    calls, words, given, scores = LlmCallRow, LlmContentRow, FeedbackRow, LlmScoreRow
-    # Of several judgements the one that says most, then the latest.
-    rank = sa.case({source: place for place, source in enumerate(SOURCES)}, value=given.source, else_=len(SOURCES))
-    order = sa.func.row_number().over(partition_by=given.call_id, order_by=(rank, given.at.desc(), given.id.desc()))
-    judged = sa.select(given.call_id, given.score, given.source, order.label("place")).subquery()
+    calls, words, scores = LlmCallRow, LlmContentRow, LlmScoreRow
+    judged = one_each()
     query = (
         sa.select(
             calls.seq, calls.id, calls.at, calls.workspace, calls.user, calls.conversation, calls.domain, calls.model,
@@ -134,7 +131,7 @@ def _rows(
             scores.score.label("from_words"),
         )
         .join(words, words.id == calls.id)
-        .outerjoin(judged, sa.and_(judged.c.call_id == calls.id, judged.c.place == 1))
+        .outerjoin(judged, judged.c.call_id == calls.id)
         .outerjoin(scores, scores.call_id == calls.id)
         .where(
             calls.kind == "chat",
