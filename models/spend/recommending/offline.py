@@ -18,8 +18,8 @@ from models.spend.recommending.advice import (
     money,
 )
 
-DISCOUNTS: Mapping[str, float] = {"openai": 0.5, "anthropic": 0.5, "gemini": 0.5, "groq": 0.5}
-"""Provider → what its batch interface takes off the price, as its price list says (November 2026)."""
+DISCOUNTS: Mapping[str, float] = dict.fromkeys(("openai", "anthropic", "gemini", "groq", "together"), 0.5)
+"""Provider → what its batch interface takes off the price, as each of them announces it."""
 
 DRAWS = 1_000
 _LEAST_CALLS, _LEAST_DAYS = 50, 8
