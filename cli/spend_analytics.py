@@ -82,10 +82,11 @@ def scorecard(
     kept = scorecards.history(settings, measures=MEASURES)
     if keep or as_of is not None or not kept:
         from features.views.spend import end_of_ledger
+        from models.spend import telling
 
         now = measured(settings, end_of_ledger(settings, as_of))
         if keep:
-            scorecards.put(settings, now)
+            telling.keep(settings, now)
         # What was measured just now stands in place of what was kept of that day.
         kept = [one for one in kept if one.day != now[0].day] + [one for one in now if one.measure in MEASURES]
     last = max(one.day for one in kept)

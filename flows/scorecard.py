@@ -18,7 +18,7 @@ from models.forecasting.model import ForecastModel
 from models.spend import NAME
 from models.spend.scorecard import TOLD, Champion
 from models.spend.scorecard import scorecard as measured
-from store import scorecards
+from models.spend.telling import keep
 from store.errors import EmptyData
 from store.registry import Registry
 from store.settings import Settings
@@ -34,6 +34,8 @@ def _name_of_run() -> str:
 @flow(name="scorecard", flow_run_name=_name_of_run)
 def scorecard(as_of: datetime | None = None) -> list[dict[str, Any]]:
     """Keep how right routing, forecasts and alarms were up to the last whole day, and what recommendations brought.
+
+    What the coming fortnight is expected to cost is told by an event.
 
     Args:
         as_of: Measure up to the last whole day before this moment. Empty means the end of the ledger.
@@ -59,7 +61,7 @@ def measure_and_keep(as_of: datetime | None) -> list[dict[str, Any]]:
     except EmptyData:
         return []  # nobody has called yet
     found = measured(settings, moment, _champion(settings))
-    scorecards.put(settings, found)
+    keep(settings, found)
     rows = [{name: getattr(one, name) for name in _SHOWN} for one in found if one.measure != TOLD]
     create_table_artifact(key="scorecard", table=rows, description="The platform's own scorecard")
     return rows

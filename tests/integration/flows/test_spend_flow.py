@@ -85,6 +85,8 @@ def test_the_scorecard_of_a_day_is_kept(flow_settings: Settings) -> None:
     told = scorecards.get(flow_settings, f"{begin - timedelta(days=1):%Y-%m-%d}", TOLD)
     assert told is not None
     assert told.value == pytest.approx(14 / 7 * 18 * sum(WEEK), rel=0.15)
+    (event,) = events.recent(flow_settings, "spend_forecast")
+    assert event.payload["expected"] == told.value
     rows = {one["measure"]: one for one in run_flow(flow_settings, "scorecard", {"as_of": end.isoformat()})}
     assert set(rows) == set(MEASURES)
     assert rows["forecast accuracy"]["value"] > 0.8

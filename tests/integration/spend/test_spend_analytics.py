@@ -14,9 +14,10 @@ from features.views.llm_judged import judged_calls
 from features.world.llm_calls import LlmTruth
 from gateway.account.retention import enforce
 from gateway.account.workspaces import Workspaces
+from models.spend import telling
 from models.spend.analytics import DIMENSIONS, Analytics, analytics, kept
 from models.spend.scorecard import MEASURES, TOLD, scorecard
-from store import scorecards, spend_recommendations
+from store import events, scorecards, spend_recommendations
 from store.budgets import NANOS
 from store.errors import InvalidValue
 from store.llm_usage import usage
@@ -133,6 +134,22 @@ def test_a_forecast_is_judged_by_what_was_told_and_not_by_hindsight(own_ledger: 
     assert found["forecast accuracy"].value == pytest.approx(0.0)
     assert found["forecast accuracy"].detail["forecast"] == "as told"
     assert found["forecast coverage"].value == 0.0
+
+
+def test_a_forecast_is_told_once_a_day_with_its_parts(own_ledger: Settings) -> None:
+    for _ in range(2):  # worked out again, it is no news
+        telling.keep(own_ledger, scorecard(own_ledger, END))
+    (event,) = events.recent(own_ledger, "spend_forecast")
+    told = event.payload
+    assert (told["day"], told["days"], told["level"], told["version"]) == ("2026-10-31", 14, 80, None)
+    assert 0 < told["low"] < told["expected"] < told["high"]
+    for kind in ("workspace", "model"):
+        assert sum(told["by"][kind].values()) == pytest.approx(told["expected"])
+    telling.keep(own_ledger, scorecard(own_ledger, END + timedelta(days=1)))
+    assert [one.payload["day"] for one in events.recent(own_ledger, "spend_forecast")] == ["2026-10-31", "2026-11-01"]
+    # Of a ledger that tells of nothing, nothing is told.
+    telling.keep(own_ledger, scorecard(own_ledger, datetime(2025, 1, 1)))
+    assert len(events.recent(own_ledger, "spend_forecast")) == 2
 
 
 def test_what_people_decide_and_what_was_saved_count(own_ledger: Settings) -> None:
