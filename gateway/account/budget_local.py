@@ -7,6 +7,7 @@ two calls can take the same room. Methods are coroutines only because those of t
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 
@@ -56,6 +57,8 @@ class LocalCounters:
         self._starts: dict[str, float] = {}
         self._rolls_at = 0.0
         self._of: dict[str, dict[str, Counter]] = {}
+        # Of the period that ended last, with its start: a call that was asked in it may still change its model.
+        self._before: dict[str, tuple[float, dict[str, Counter]]] = {}
         self._own: dict[tuple[str | None, ...], tuple[Counter, ...]] = {}
         # In the order of expiry, as all are held for equally long.
         self._held: dict[str, Reservation] = {}
@@ -66,9 +69,11 @@ class LocalCounters:
         self._index = index
         self._own.clear()
         known, self._of = self._of, {}
+        self._before = {name: before for name, before in self._before.items() if name in index.by_id}
         for budget in index.counted:
             self._of[budget.id] = known.get(budget.id, {})
-            for counter in self._of[budget.id].values():
+            _, before = self._before.get(budget.id, (0.0, {}))
+            for counter in (*self._of[budget.id].values(), *before.values()):
                 counter.follow(budget)
             if budget.id not in known:
                 self._unseeded[budget.id] = budget
@@ -209,8 +214,9 @@ class LocalCounters:
             return
         starts = {period: period_start(period, now) for period in ("day", "month")}
         for budget in self._index.counted:
-            if self._starts.get(budget.period) != starts[budget.period]:
-                # Calls of the period before still hold its counters.
+            start = self._starts.get(budget.period)
+            if start is not None and start != starts[budget.period]:
+                self._before[budget.id] = start, self._of[budget.id]
                 self._of[budget.id] = {}
         self._starts = starts
         self._rolls_at = period_end("day", starts["day"])
@@ -236,36 +242,25 @@ class LocalCounters:
         return tuple(found)
 
     def _counter(self, budget: Budget, subject: str) -> Counter:
-        counters = self._of[budget.id]
-        found = counters.get(subject)
-        if found is None:
-            if len(counters) >= MOST_SUBJECTS and REST not in counters:
-                log.warning("The budget %s tells %d apart; all others share one.", budget.id, MOST_SUBJECTS)
-            if len(counters) >= MOST_SUBJECTS:
-                subject = REST
-            found = counters.setdefault(subject, Counter(budget, subject, self._starts[budget.period]))
-        return found
+        return _named(self._of[budget.id], budget, subject, self._starts[budget.period])
+
+    def _counter_at(self, line: Line, moment: float) -> Counter | None:
+        """The counter of the period that a moment lies in; None where that is neither this one nor the one before, or
+        was over when the budget was made."""
+        budget, subject = line
+        if self._starts[budget.period] <= moment:
+            return self._counter(budget, subject)
+        start, counters = self._before.get(budget.id, (math.inf, {}))
+        return _named(counters, budget, subject, start) if start <= moment else None
 
     def _parts(self, reservation: Reservation, amounts: Mapping[str, int], total: int) -> list[_Part]:
-        """Every counter that a call counts in, with its part of these amounts."""
+        """Every counter that a call counts in, with its part of these amounts: those of the periods it was asked in."""
         index, tenant = self._index, reservation.tenant
         lines: list[tuple[Line, str | None, int]] = [(line, None, total) for line in index.of_tenant(tenant)]
         for provider, amount in amounts.items():
             lines += ((line, provider, amount) for line in index.of_provider(tenant.workspace, provider))
-        parts: list[_Part] = [
-            (self._counter(line.budget, line.subject), provider, amount)
-            for line, provider, amount in lines
-            # A period that began after the call was asked has nothing to do with it.
-            if self._starts[line.budget.period] <= reservation.at
-        ]
-        # The periods in which it was asked go on counting it when they are over.
-        parts += ((one, None, total) for one in reservation.counters or () if self._past(one))
-        past = ((one, provider) for one, provider, _ in reservation.by_provider if self._past(one))
-        parts += ((one, provider, amounts.get(provider, 0)) for one, provider in past)
-        return parts
-
-    def _past(self, counter: Counter) -> bool:
-        return counter.budget.id in self._of and self._starts[counter.budget.period] != counter.start
+        found = ((self._counter_at(line, reservation.at), provider, amount) for line, provider, amount in lines)
+        return [(counter, provider, amount) for counter, provider, amount in found if counter is not None]
 
     def _take(self, reservation: Reservation, parts: Sequence[_Part]) -> None:
         reservation.counters = tuple(counter for counter, provider, _ in parts if provider is None)
@@ -290,6 +285,17 @@ class LocalCounters:
         for counter, _, amount in reservation.by_provider:
             held[counter] = held.get(counter, 0) + amount
         return held
+
+
+def _named(counters: dict[str, Counter], budget: Budget, subject: str, start: float) -> Counter:
+    found = counters.get(subject)
+    if found is None:
+        if len(counters) >= MOST_SUBJECTS and REST not in counters:
+            log.warning("The budget %s tells %d apart; all others share one.", budget.id, MOST_SUBJECTS)
+        if len(counters) >= MOST_SUBJECTS:
+            subject = REST
+        found = counters.setdefault(subject, Counter(budget, subject, start))
+    return found
 
 
 def _shortfalls(wanted: Mapping[Counter, int], held: Mapping[Counter, int]) -> list[Shortfall]:

@@ -103,6 +103,9 @@ class Machine(RuleBasedStateMachine):
         self.budgets = Budgets(settings, self.redis, clock=lambda: self.now, poll_s=3600, reconcile_s=3600)
         self.do(self.budgets.start())
         self.known: dict[str, Budget] = {}
+        # Budget → when it was made; period → when the one before this one began.
+        self.made: dict[str, float] = {}
+        self.before: dict[str, float] = {}
         self.spent: dict[tuple[str, float, str], int] = {}
         self.open: list[Call] = []
         self.number = 0
@@ -154,11 +157,11 @@ class Machine(RuleBasedStateMachine):
             budget = stored.create(self.settings, **made, period="request" if scope == "request" else period)
         except StateConflict:
             return
-        self.known[budget.id] = budget
+        self.known[budget.id], self.made[budget.id] = budget, self.now
         self.do(self.budgets.reload())
-        if not self.shared and budget.scope != "request":
+        if not self.shared:
             for call in self.open:
-                if self.start(budget, call.at) == self.start(budget):
+                if self.counts(budget, call.at):
                     call.held[budget.id] = part(budget, call.tenant, call.reservation.amounts)
 
     @rule(amount=st.integers(1, 100), action=st.sampled_from(ACTIONS), which=st.integers(0, 20))
@@ -180,16 +183,17 @@ class Machine(RuleBasedStateMachine):
 
     # Calls ---------------------------------------------------------------------------------------------------------
 
-    def counts(self, budget: Budget, at: float, call: Call | None) -> bool:
-        """Whether a budget has to do with a call of that moment: in one process, periods that are over are known only
-        to the calls that were asked in them."""
-        known = self.shared or self.start(budget, at) == self.start(budget)
-        return budget.scope != "request" and (known or (call is not None and budget.id in call.held))
+    def counts(self, budget: Budget, at: float) -> bool:
+        """Whether a budget has to do with a call of that moment: in one process, this period and the one before are
+        known, as far as the budget was there."""
+        start = self.start(budget, at)
+        kept = start == self.start(budget) or (
+            start == self.before.get(budget.period) and self.start(budget, self.made[budget.id]) <= start
+        )
+        return budget.scope != "request" and (self.shared or kept)
 
-    def wanted(
-        self, tenant: Tenant, amounts: Mapping[str, int], at: float, call: Call | None = None
-    ) -> dict[str, dict[str, int]]:
-        counted = (budget for budget in self.known.values() if self.counts(budget, at, call))
+    def wanted(self, tenant: Tenant, amounts: Mapping[str, int], at: float) -> dict[str, dict[str, int]]:
+        counted = (budget for budget in self.known.values() if self.counts(budget, at))
         return {budget.id: part(budget, tenant, amounts) for budget in counted}
 
     def short(self, call: Call | None, tenant: Tenant, amounts: Mapping[str, int], at: float) -> set[str]:
@@ -203,7 +207,7 @@ class Machine(RuleBasedStateMachine):
                     found.add(budget.id)
                 continue
             start = self.start(budget, at)
-            for subject, amount in self.wanted(tenant, amounts, at, call).get(budget.id, {}).items():
+            for subject, amount in self.wanted(tenant, amounts, at).get(budget.id, {}).items():
                 held = call.held.get(budget.id, {}).get(subject, 0) if call is not None and call in self.open else 0
                 others = self.reserved(budget, start).get(subject, 0) - held
                 spent = self.spent.get((budget.id, start, subject), 0)
@@ -255,7 +259,7 @@ class Machine(RuleBasedStateMachine):
             call.at = at
         if done is not None and not nothing:
             assert done is call.reservation
-            call.held = self.wanted(call.tenant, whole, call.at, call)
+            call.held = self.wanted(call.tenant, whole, call.at)
             if call not in self.open:
                 self.open.append(call)
 
@@ -285,7 +289,7 @@ class Machine(RuleBasedStateMachine):
     def finish(self, call: Call, actual: Mapping[str, int], step: Any) -> None:
         self.do(step)
         for name, budget in self.known.items():
-            if not self.counts(budget, call.at, call):
+            if not self.counts(budget, call.at):
                 continue
             start = self.start(budget, call.at)
             for subject, amount in part(budget, call.tenant, actual).items():
@@ -298,7 +302,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(hours=st.sampled_from((0.05, 5, 24, 24 * 31)))
     def wait(self, hours: float) -> None:
+        began = {period: period_start(period, self.now) for period in ("day", "month")}
         self.now += hours * 3600
+        self.before |= {period: start for period, start in began.items() if period_start(period, self.now) != start}
         self.do(self.budgets._counters.tick())
         if not self.shared and hours > 0.25:
             # Nobody touched them for more than a quarter of an hour.
@@ -334,6 +340,40 @@ def run(machine: Callable[[], Machine], count: int) -> None:
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
     steps = examples(max_examples=count, stateful_step_count=30, deadline=None, suppress_health_check=checks)
     run_state_machine_as_test(machine, settings=steps)
+
+
+NOBODY = Tenant(workspace="a")
+
+
+def test_a_budget_that_changes_after_its_day_counts_as_it_is_now(settings: Settings) -> None:
+    """A reservation of the day before that expired, or was released, and holds something again."""
+    machine = Machine(settings, shared=False)
+    machine.begin([(("organisation", "default", ""), "day", 1, "alert")])
+    call = machine.reserve(NOBODY, {"x": 1}, False)
+    machine.wait(24)
+    machine.change(1, "downgrade", 0)
+    machine.replace(call, {"x": 2}, False, False)
+    machine.change(2, "refuse", 0)
+    machine.replace(call, {"x": 2}, False, False)
+    machine.adds_up()
+    machine.teardown()
+
+
+@pytest.mark.parametrize("narrowed", [("provider", "", ""), ("provider", "y", "")])
+def test_another_provider_counts_in_the_day_before_too(settings: Settings, narrowed: tuple[str, str, str]) -> None:
+    """A call that was asked before midnight, and goes to a provider after it that nothing was reserved for."""
+    machine = Machine(settings, shared=False)
+    machine.begin([(narrowed, "day", 3, "refuse")])
+    call = machine.reserve(NOBODY, {"x": 1}, False)
+    machine.settle(machine.reserve(NOBODY, {"y": 2}, False), {"y": 2}, False)
+    machine.wait(24)
+    machine.replace(call, {"y": 2}, False, False)
+    machine.replace(call, {"x": 1, "y": 1}, False, False)
+    # The day before that is over for good.
+    machine.wait(24)
+    machine.replace(call, {"y": 40}, False, False)
+    machine.adds_up()
+    machine.teardown()
 
 
 def test_in_this_process(settings: Settings) -> None:
