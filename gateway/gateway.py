@@ -217,10 +217,22 @@ class Gateway:
         """The prompt within what its workspace allows, counted and analysed."""
         workspace = self.parts.workspaces.get(prompt.tenant.workspace)
         limits = workspace.within(prompt.limits)
+        if not limits.local_only and self._is_private(prompt.model):
+            # A limit, so that whatever else is done with these words keeps to it: substitutes, judges, training.
+            limits = replace(limits, local_only=True)
         if limits is not prompt.limits:
             prompt = replace(prompt, limits=limits)
         tokens = count_prompt(prompt.body, prompt.kind)
-        return Run(prompt, workspace, analyse(prompt.body, prompt.kind, tokens, prompt.options.task))
+        run = Run(prompt, workspace, analyse(prompt.body, prompt.kind, tokens, prompt.options.task))
+        if whereabouts := limits.explain_whereabouts():
+            run.extra["whereabouts"] = whereabouts
+        return run
+
+    def _is_private(self, name: str) -> bool:
+        try:
+            return self.parts.chooser.ask(name).strategy is Strategy.PRIVATE
+        except UnknownLlm:
+            return False  # told when it is decided
 
     def _longest_context(self) -> int:
         return max((one.context for one in self.parts.configuration.models.values()), default=0)

@@ -61,6 +61,26 @@ class Limits:
     exclude: frozenset[str] = frozenset()
     local_only: bool = False
 
+    def whereabouts(self) -> Limits:
+        """Those of them that say where the words may go: they hold for whatever else is done with these words."""
+        return Limits(regions=self.regions, providers=self.providers, exclude=self.exclude, local_only=self.local_only)
+
+    def explain_whereabouts(self) -> dict[str, Any]:
+        """JSON of where the words may go, as the ledger keeps it; {} for anywhere."""
+        if not (self.local_only or self.regions or self.providers or self.exclude):
+            return {}
+        told = {name: sorted(getattr(self, name)) for name in _PLACES if getattr(self, name)}
+        return told | ({"local_only": True} if self.local_only else {})
+
+    @classmethod
+    def of_whereabouts(cls, told: Mapping[str, Any]) -> Limits:
+        """What `explain_whereabouts` wrote down."""
+        places: dict[str, Any] = {name: frozenset(told.get(name, ())) for name in _PLACES}
+        return cls(**places, local_only=bool(told.get("local_only")))
+
+
+_PLACES = ("regions", "providers", "exclude")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

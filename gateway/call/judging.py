@@ -11,7 +11,7 @@ from gateway.call.run import Run
 from gateway.choose.ensemble import Ensemble
 from gateway.choose.ensembles import Member
 from gateway.choose.request import text_of
-from gateway.prompt import Limits, Options, Prompt
+from gateway.prompt import Options, Prompt
 from store.errors import GatewayError
 from store.tables.base import new_id
 
@@ -69,8 +69,7 @@ class Judge:
         }
         prompt = replace(
             run.prompt, id=new_id(), model=judge, body=body, stream=False, native=None, wire="openai",
-            limits=Limits(local_only=run.prompt.limits.local_only, regions=run.prompt.limits.regions),
-            options=Options(explore=False), stay=None,
+            limits=run.prompt.limits.whereabouts(), options=Options(explore=False), stay=None,
         )  # fmt: skip
         answer = await self._ask(prompt)
         choices = answer.get("choices") or [{}]

@@ -177,7 +177,7 @@ class Roster:
                 if only is not None:
                     excluded[model.id] = f"for {model.kind}, not for {kind}"
                 continue
-            why = _why_not(model, limits, local_only, allowed)
+            why = why_not(model, limits, local_only, allowed)
             if why is None and (missing := bits & ~self._bits[model.id]):
                 why = f"lacks {' and '.join(name for name in CAPABILITIES if missing & _BIT[name])}"
             if why is None:
@@ -294,14 +294,17 @@ def _dollars(amount: float) -> str:
     return f"{amount:.9f}".rstrip("0").rstrip(".")
 
 
-def _why_not(model: Model, limits: Limits, local_only: bool, allowed: frozenset[str] | None) -> str | None:
+def why_not(
+    model: Model, limits: Limits, local_only: bool = False, allowed: frozenset[str] | None = None
+) -> str | None:
+    """Why words may not go to a model, in words; None when they may. Parameters are those of `Roster.group`."""
     if allowed is not None and model.id not in allowed and model.provider not in allowed:
         return "not allowed in this workspace"
     if limits.providers and model.provider not in limits.providers:
         return f"provider not asked for: {model.provider}"
     if not limits.exclude.isdisjoint((model.provider, model.id, model.name)):
         return "excluded by the request"
-    if local_only and not model.local:
+    if (local_only or limits.local_only) and not model.local:
         return "not local"
     if limits.regions and model.region not in limits.regions:
         return "region unknown" if model.region is None else f"in another region: {model.region}"

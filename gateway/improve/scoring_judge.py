@@ -22,7 +22,7 @@ from gateway.call.run import Run
 from gateway.choose.request import text_of
 from gateway.improve.feedback import record
 from gateway.improve.scoring import text_of_answer
-from gateway.prompt import Limits, Options, Prompt, Tenant
+from gateway.prompt import Options, Prompt, Tenant
 from store.errors import MeritError
 from store.settings import Settings
 from store.tables.base import new_id
@@ -159,7 +159,6 @@ class SampledJudge:
             self.judged += 1
 
     def _prompt(self, run: Run, text: str) -> Prompt:
-        limits = run.prompt.limits
         question = text_of(run.prompt.body)[:_LONGEST]
         body = {
             "model": self.sample.model,
@@ -176,7 +175,7 @@ class SampledJudge:
             kind="chat",
             model=self.sample.model,
             body=body,
-            limits=Limits(local_only=limits.local_only, regions=limits.regions, providers=limits.providers),
+            limits=run.prompt.limits.whereabouts(),
             options=Options(explore=False, cache="off"),
         )
 

@@ -18,7 +18,11 @@ import orjson
 import sqlalchemy as sa
 
 from gateway.account.contents import answer_row
+from gateway.choose.catalogue import Model
+from gateway.choose.limits import why_not
+from gateway.choose.virtual import Strategy
 from gateway.improve.finetuning.tasks import Selection
+from gateway.prompt import Limits
 from store.database import migrate, session
 from store.errors import MeritError
 from store.llm_feedback import one_each
@@ -77,20 +81,21 @@ class Collected:
 
 
 def collect(
-    settings: Settings, selection: Selection, workspaces: Sequence[str], now: datetime, read: Read
+    settings: Settings, selection: Selection, workspaces: Sequence[str], model: Model, now: datetime, read: Read
 ) -> Collected:
     """Examples of the last days.
 
     Parameters
     ----------
     workspaces : those whose words may be used.
+    model : to be tuned: words that were to stay away from its provider are no examples.
     read : opens words that are kept encrypted.
     """
     migrate(settings)
     found = Collected([], Counter())
     since = now - timedelta(days=selection.days)
     for row in _rows(settings, workspaces, since, now, None):
-        why = _unfit(row, selection)
+        why = _unfit(row, selection) or _elsewhere(row, model)
         if why is None:
             made = _example(row, read)
             if isinstance(made, Example):
@@ -102,14 +107,16 @@ def collect(
     return found
 
 
-def again(settings: Settings, calls: Sequence[str], workspaces: Sequence[str], read: Read) -> list[Example]:
+def again(
+    settings: Settings, calls: Sequence[str], workspaces: Sequence[str], model: Model, read: Read
+) -> list[Example]:
     """The same examples once more by the ids of their calls, in that order; what was erased or is no longer kept since
     is not among them."""
     migrate(settings)
     known: dict[str, Example] = {}
     for begin in range(0, len(calls), _PAGE):
         for row in _rows(settings, workspaces, None, None, calls[begin : begin + _PAGE]):
-            made = _example(row, read)
+            made = _elsewhere(row, model) or _example(row, read)
             if isinstance(made, Example):
                 known[made.call] = made
     return [known[call] for call in calls if call in known]
@@ -127,8 +134,8 @@ def _rows(
     query = (
         sa.select(
             calls.seq, calls.id, calls.at, calls.workspace, calls.user, calls.conversation, calls.domain, calls.model,
-            calls.finish_reason, calls.tags, words.key_id, words.prompt, words.answer, judged.c.score, judged.c.source,
-            scores.score.label("from_words"),
+            calls.finish_reason, calls.tags, calls.strategy, calls.extra, words.key_id, words.prompt, words.answer,
+            judged.c.score, judged.c.source, scores.score.label("from_words"),
         )
         .join(words, words.id == calls.id)
         .outerjoin(judged, judged.c.call_id == calls.id)
@@ -177,6 +184,15 @@ def _unfit(row: sa.Row[Any], selection: Selection) -> str | None:
     elif score < selection.min_score:
         return "not judged good enough"
     return None
+
+
+def _elsewhere(row: sa.Row[Any], model: Model) -> str | None:
+    """Why its words may not go to a model; None: they may."""
+    limits = Limits.of_whereabouts((row.extra or {}).get("whereabouts", {}))
+    # Lines of before it was written down tell by their strategy.
+    if why_not(model, limits, local_only=row.strategy == Strategy.PRIVATE) is None:
+        return None
+    return f"not for {model.provider}, as who asked said"
 
 
 def _score(row: sa.Row[Any]) -> tuple[float, str]:

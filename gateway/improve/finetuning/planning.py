@@ -12,6 +12,7 @@ from typing import Any
 from gateway.account.contents import Contents
 from gateway.account.workspace_settings import DEFAULTS, WorkspaceSettings, parse
 from gateway.choose.catalogue import Model
+from gateway.choose.limits import why_not
 from gateway.configuration.loading import Configuration
 from gateway.improve.finetuning.chat_format import Written, check_enough, epochs_for, line_of, tokens_of, write
 from gateway.improve.finetuning.duplicates import without_near_duplicates
@@ -92,6 +93,8 @@ def contributing(settings: Settings, model: Model, only: str | None) -> tuple[li
             left_out[name] = f"keeps its data in {', '.join(sorted(one.regions))}"
         elif not one.allows(model.id):
             left_out[name] = f"does not allow {model.id}"
+        elif (why := why_not(model, one.limits)) is not None:
+            left_out[name] = f"has limits of its own: {why}"
         else:
             allowed.append(name)
     return allowed, left_out
@@ -120,7 +123,7 @@ def prepare(settings: Settings, configuration: Configuration, wish: Wish, tenant
             field="workspace",
             value=wish.workspace,
         )
-    found = collect(settings, selection, allowed, now, Contents(settings).read)
+    found = collect(settings, selection, allowed, model, now, Contents(settings).read)
     cleaned, removed = _without_personal_data(found.examples)
     # What was taken out may have been all that told two apart.
     distinct, alike = without_near_duplicates(cleaned, selection.likeness)
@@ -182,8 +185,8 @@ def rebuilt(settings: Settings, finetune: Finetune, model: Model) -> tuple[Writt
     assert model.tuning is not None
     allowed, _ = contributing(settings, model, finetune.workspace)
     read = Contents(settings).read
-    learned, _ = _without_personal_data(again(settings, finetune.examples["train"], allowed, read))
-    held, _ = _without_personal_data(again(settings, finetune.examples["validation"], allowed, read))
+    learned, _ = _without_personal_data(again(settings, finetune.examples["train"], allowed, model, read))
+    held, _ = _without_personal_data(again(settings, finetune.examples["validation"], allowed, model, read))
     groups: Mapping[str, Any] = dict(
         zip(finetune.examples["validation"], finetune.examples.get("groups", ()), strict=False)
     )
