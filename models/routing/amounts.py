@@ -49,10 +49,12 @@ class Amounts:
 
 @dataclass(frozen=True)
 class FoundAmounts:
-    """Amounts, and what was said of rows that were not seen."""
+    """Amounts, and what was said of rows that were not seen: `predicted` by prompt, `apart` with whole groups held out,
+    None where there are no such groups."""
 
     amounts: Amounts
     predicted: Floats
+    apart: Floats | None
     settings: dict[str, float | int | str]
 
 
@@ -64,7 +66,13 @@ def find_amounts(given: Material, amount: Floats) -> FoundAmounts:
     assert isinstance(found.member, Linear)
     low, high = bounds_of(amount)
     made = Amounts(found.member, factor, low, high)
-    return FoundAmounts(made, np.clip(np.exp(found.predicted) * factor, low, high), found.settings)
+
+    def amounts(said: Floats) -> Floats:
+        told: Floats = np.clip(np.exp(np.minimum(said, 60.0)) * factor, low, high)
+        return told
+
+    apart = None if found.apart is None else amounts(found.apart)
+    return FoundAmounts(made, amounts(found.predicted), apart, found.settings)
 
 
 def logarithm_of(amount: Floats) -> Floats:

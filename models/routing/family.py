@@ -152,6 +152,7 @@ class RoutingFamily:
             "models": list(model.models),
             "settings": model.facts["settings"],
             "out_of_fold": model.facts["out_of_fold"],
+            "unseen_groups": model.facts.get("unseen_groups"),
             "weights": dict(zip(model.quality.members, model.quality.weights.tolist(), strict=True)),
             "tradeoffs": {f"{(i + 1) / 10:.1f}": one for i, one in enumerate(model.tradeoff.weights)},
             "cells_estimated": real.estimated,

@@ -22,6 +22,7 @@ from models.routing.outcomes import Outcomes
 from models.routing.regret import Reward, Worth, regret_rows, worth
 from models.routing.regret import weights_of as regret_weights
 from models.routing.tradeoff import KNOTS, Tradeoff, choose, spread
+from models.routing.unseen import on_unseen_groups
 from store.errors import TrainingError
 
 Floats = NDArray[np.float64]
@@ -50,11 +51,17 @@ def fit(name: str, given: Material, options: RoutingOptions, scale: Scale) -> Ro
         made = _assembled(
             name, given, options, scale, blend, inside, apart, {one: part.settings for one, part in parts.items()}
         )
-        rivals, knots = {}, {}
+        rivals, knots, elsewhere = {}, {}, {}
         for one in BASELINES:
-            rivals[one], said, _ = _alone(one, given, member(one, given, options), level)
+            rivals[one], said, there = _alone(one, given, member(one, given, options), level)
             knots[one] = _spread(given, said)
+            if there is not None:
+                elsewhere[one] = there, knots[one]
         told = {**made.facts, "rival_settings": {one: member(one, given, options).settings for one in BASELINES}}
+        cost = _amount("cost", given).apart
+        if apart is not None and cost is not None:
+            mine = apart, made.tradeoff
+            told["unseen_groups"] = on_unseen_groups(given, _real(given), cost, mine, elsewhere, options)
         return replace(made, rivals=rivals, rival_tradeoffs=knots, facts=told)
 
 
