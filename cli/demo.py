@@ -12,8 +12,9 @@ import typer
 
 from cli import services
 from cli.demo_gateway import GatewayStory, show_gateway
-from cli.demo_loop import CALLS_PER_DAY, LoopStory, show_loop, tell_loop
+from cli.demo_loop import CALLS_PER_DAY, show_loop, tell_loop
 from cli.demo_questions import ask_all
+from cli.demo_story import LoopStory, figures_of
 from cli.ingest import load_tables
 from cli.leaderboard import show_leaderboard
 from cli.output import AsJson, dump, errors, screen, show, steps
@@ -171,7 +172,7 @@ def _tell(story: Story, settings: Settings, *, as_json: bool) -> None:
                 "trainings": trainings,
                 "answers": story.answers,
                 "gateway": gateway,
-                "loop": {"rows": story.loop.rows, "policy": story.loop.policy},
+                "loop": {"rows": story.loop.rows, "policy": story.loop.policy, "figures": story.loop.figures},
                 "seconds": story.seconds,
             }
         )
@@ -198,6 +199,7 @@ def _tell(story: Story, settings: Settings, *, as_json: bool) -> None:
     screen.print()
     if story.loop.rows:
         tell_loop(story.loop)
+        screen.print(f"A figure of each is in {figures_of(settings)}.", style="dim", highlight=False)
         screen.print()
     took = ", ".join(f"{label} {seconds:.0f} s" for label, seconds in story.seconds.items())
     screen.print(f"Took: {took}.", style="dim", highlight=False)

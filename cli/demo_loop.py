@@ -7,18 +7,16 @@ forecast did not know.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
+from cli.demo_follow import ask_all, follow
 from cli.demo_policy import held_out
+from cli.demo_story import LoopStory
 from cli.output import screen, show, steps
 from cli.world import END
-from store.errors import ServiceUnavailable
 from store.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,30 +40,10 @@ FORTNIGHT, LEVEL = 14, 80.0
 TOLERANCE = 0.1
 # Followed from the last month on, so that a month of it can be measured.
 FOLLOWED_DAYS = 28
-QUESTION = "Write a Python function that merges two sorted lists and explain its running time."
-_PATIENCE_S = 30.0
 
 # (name of a flow, its parameters) → what the flow returns
 Train = Callable[[str, dict[str, Any]], Any]
 Timed = Callable[[str, Callable[[], Any]], Any]
-
-
-@dataclass
-class LoopStory:
-    """What came of it, for the table at the end.
-
-    Attributes
-    ----------
-    rows : `what`, `number`, `against` (what it is measured by), `holds`.
-    policy : the policy beside each baseline, by the truth.
-    """
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    policy: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, what: str, number: str, against: str, *, holds: bool) -> None:
-        """One line of the table."""
-        self.rows.append({"what": what, "number": number, "against": against, "holds": holds})
 
 
 @dataclass(frozen=True)
@@ -98,13 +76,14 @@ def show_loop(
 
     Raises
     ------
-    ServiceUnavailable : the gateway did not follow a promoted policy.
+    ServiceUnavailable : a call was not answered, or the gateway did not follow a promoted policy.
     """
     story = LoopStory()
     past = timed("90 days of LLM calls", lambda: live(settings, calls_per_day, judge, end))
+    before = timed("ask before the training", lambda: ask_all(base))
     trained = timed("train-routing", lambda: train("train-routing", {"as_of": past.end, "days": DAYS, "trees": TREES}))
     timed("judge the policy by the truth", lambda: tell_policy(settings, past, trained, story))
-    timed("the gateway follows", lambda: follow(settings, base, trained, story))
+    timed("the gateway follows", lambda: follow(settings, base, trained, before, story))
     timed("find the runaway", lambda: find_runaway(settings, past.truth, story))
     timed("forecast the fortnight", lambda: forecast_fortnight(settings, past.end, story))
     timed("measure the saving", lambda: measure_saving(settings, past, story))
@@ -192,6 +171,7 @@ def tell_policy(settings: Settings, past: Past, trained: Any, story: LoopStory) 
         f"every baseline; nearest {least['against']}: {_interval(least['ahead'], sign=True)}",
         holds=found.ahead_of_all,
     )
+    story.draw(settings, "policy", found.figure)
     champion = "there is none" if trained.champion is None else f"champion is v{trained.champion}"
     story.add(
         f"the gate on {trained.model} v{trained.version}",
@@ -201,53 +181,22 @@ def tell_policy(settings: Settings, past: Past, trained: Any, story: LoopStory) 
     )
 
 
-def follow(settings: Settings, base: str, trained: Any, story: LoopStory) -> None:
-    """The gateway's next decision is the promoted policy's.
-
-    Raises
-    ------
-    ServiceUnavailable : it goes on without it.
-    """
-    if trained.champion is None:
-        story.add("the gateway's next call", "as before", "nothing was promoted", holds=False)
-        return
-    body = {"model": "auto", "messages": [{"role": "user", "content": QUESTION}], "merit": {"explore": False}}
-    wanted = f"{trained.model} v{trained.champion}"
-    deadline = time.monotonic() + _PATIENCE_S + settings.watch_seconds
-    with httpx.Client(base_url=base, timeout=30) as client:
-        while True:
-            decided = _decision(client.post("/v1/llm/route", json=body).raise_for_status().json())
-            if wanted in str(decided["policy"]):
-                break
-            if time.monotonic() > deadline:
-                raise ServiceUnavailable(
-                    f"The gateway decides by {decided['policy']!r} still, not by {wanted}.",
-                    remedy="See `GET /v1/llm/policy` and the log of the API.",
-                )
-            time.sleep(0.2)
-        answer = client.post("/v1/chat/completions", json=body).raise_for_status().json()
-        run = client.get(f"/v1/llm/runs/{answer['merit']['id']}").raise_for_status().json()
-    story.add("the gateway's next call", f"{run['model']} by {run['policy']}", wanted, holds=wanted in run["policy"])
-
-
-def _decision(told: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = told.get("decision", told)
-    return found
-
-
 def find_runaway(settings: Settings, truth: LlmTruth, story: LoopStory) -> None:
     """Looked for on the day after it ended, as the hourly flow would have done."""
-    from models.spend.unusual.look import look
+    from models.spend.unusual.look import frames_of, look
+    from models.spend.unusual.plots import findings_plot
 
     planted = truth.runaway
     begins, ends = (datetime(1970, 1, 1) + timedelta(microseconds=one) for one in (planted.begins, planted.ends))
-    found = look(settings, ends + timedelta(hours=1), days=7, budgets=False)
+    moment = ends + timedelta(hours=1)
+    found = look(settings, moment, days=7, budgets=False)
     told = [one for one in found if one.kind == "runaway user"]
     hit = next((one for one in told if one.subject == f"user={planted.workspace}/{planted.user}"), None)
     spent = truth.spent_by_runaway / 1e9
     if hit is None:
         story.add("the planted runaway", "not found", f"{planted.user}, ${spent:,.2f}", holds=False)
         return
+    story.draw(settings, "runaway", findings_plot(frames_of(settings, moment), [hit]))
     late = (hit.start - begins) / timedelta(hours=1)
     story.add(
         f"the planted runaway: {hit.subject.partition('=')[2]} on {_blamed(hit) or 'no model'}",
@@ -266,6 +215,7 @@ def forecast_fortnight(settings: Settings, end: datetime, story: LoopStory) -> N
     from features.views.spend import daily_cells, panel_of
     from models.forecasting.options import level_name
     from models.spend.bill import BY, bill_of
+    from models.spend.plots import forecast_plot
 
     cut = end - timedelta(days=FORTNIGHT)
     bill = bill_of(settings, cut, FORTNIGHT)
@@ -284,6 +234,7 @@ def forecast_fortnight(settings: Settings, end: datetime, story: LoopStory) -> N
         f"{LEVEL:g} % stated; ${spent:,.2f} spent",
         holds=low_share <= LEVEL / 100 <= high_share,
     )
+    story.draw(settings, "forecast", forecast_plot(settings, bill, FORTNIGHT, LEVEL))
 
 
 def _by_days(inside: pd.Series, days: pd.Series, seed: int) -> tuple[float, float]:
@@ -300,6 +251,7 @@ def _by_days(inside: pd.Series, days: pd.Series, seed: int) -> tuple[float, floa
 def measure_saving(settings: Settings, past: Past, story: LoopStory) -> None:
     """What the followed recommendation saved, against what would have been paid without it."""
     from models.spend.recommending.measuring import measure
+    from models.spend.recommending.plots import savings_plot
     from store import spend_recommendations as stored
 
     if past.followed is None:
@@ -307,7 +259,7 @@ def measure_saving(settings: Settings, past: Past, story: LoopStory) -> None:
         return
     row = stored.get(settings, past.followed.id)
     told = measure(settings, row, past.end, seed=settings.seed)
-    stored.measured(settings, row.id, told)
+    row = stored.measured(settings, row.id, told)
     saved = told["saved_a_month"]
     estimated = row.advice["saving"]
     story.add(
@@ -316,6 +268,7 @@ def measure_saving(settings: Settings, past: Past, story: LoopStory) -> None:
         f"estimated {_interval(estimated, dollars=True)}; {told['method']}",
         holds=saved is not None and saved["low"] > 0,
     )
+    story.draw(settings, "saving", savings_plot(settings, [row], past.end))
 
 
 def _interval(one: dict[str, Any], *, sign: bool = False, dollars: bool = False) -> str:

@@ -28,11 +28,13 @@ class HeldOut:
     calls : that were held out.
     own : of the policy: `area` and `kept at ¼ cost`, each with its 95 % interval.
     others : of each baseline the same, and `ahead`, the policy's area less its own, paired.
+    figure : PNG of the cost–quality curves.
     """
 
     calls: int
     own: dict[str, Any]
     others: list[dict[str, Any]]
+    figure: bytes
 
     @property
     def ahead_of_all(self) -> bool:
@@ -72,13 +74,14 @@ def held_out(settings: Settings, folder: Path, truth: LlmTruth, as_of: datetime,
     drawn = Drawn.of(np.arange(len(judged)), REPLICATES, settings.seed)
     points = points_of(*model.predict(model.vectors(judged.gists, judged.task)), model.tradeoff, real)
     own = readings(points, real, drawn)
-    told, _ = compared(model, judged, learned, real, drawn, points, own, ref.roles, split.train, split.holdout)
+    told, figures = compared(model, judged, learned, real, drawn, points, own, ref.roles, split.train, split.holdout)
     others = [
         {"against": one["against"], "ahead": one["aiq"], "kept": one.get("kept_at_quarter")}
         for one in told["differences"]
         if one["against"] != "oracle"
     ]
-    return HeldOut(len(judged), {name: estimate(own[name]).to_dict() for name in _READ}, others)
+    read = {name: estimate(own[name]).to_dict() for name in _READ}
+    return HeldOut(len(judged), read, others, figures["cost_quality.png"])
 
 
 def _judged(model: RoutingModel) -> RoutingModel:

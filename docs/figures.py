@@ -1,4 +1,5 @@
-"""Copies the plots of the newest training of every family from `MERIT_HOME` to docs/figures: run it after `merit demo`.
+"""Copies the plots of the newest training of every family, and those of the closed loop, from `MERIT_HOME` to
+docs/figures: run it after `merit demo`.
 
 python docs/figures.py
 """
@@ -9,6 +10,8 @@ import json
 import shutil
 from pathlib import Path
 
+from cli.demo_story import FIGURES as LOOP
+from cli.demo_story import figures_of
 from store.settings import load_settings
 
 FIGURES = Path(__file__).parent / "figures"
@@ -23,7 +26,8 @@ SHOWN = {
 
 def main() -> None:
     FIGURES.mkdir(exist_ok=True)
-    runs = load_settings().root / "runs"
+    settings = load_settings()
+    runs = settings.root / "runs"
     for family, names in SHOWN.items():
         gates = sorted(runs.glob(f"{family}/*/gate.json"), key=lambda path: path.stat().st_mtime)
         if not gates:
@@ -34,6 +38,13 @@ def main() -> None:
             source = gates[-1].parent / "judged" / chosen / "plots" / name
             shutil.copyfile(source, FIGURES / f"{family}-{name.replace('_', '-')}")
             print(f"docs/figures/{family}-{name.replace('_', '-')} from {family}, {chosen}")
+    for name in LOOP:
+        source = figures_of(settings) / f"{name}.png"
+        if not source.exists():
+            print(f"{source} is not there: `merit demo` draws it.")
+            continue
+        shutil.copyfile(source, FIGURES / f"loop-{name}.png")
+        print(f"docs/figures/loop-{name}.png from the demo's loop")
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def compared(
         },
     }
     shown: dict[str, Points] = {
-        name: others[name] for name in ("task_mean", "length", "dataset mean", "oracle") if name in others
+        name: others[name] for name in (*model.rivals, "dataset mean", "oracle") if name in others
     }
     figure = curves(points, shown, judged.models, real.cost.mean(axis=0), real.quality.mean(axis=0), model.candidate)
     return report, figure
