@@ -70,6 +70,8 @@ RETENTION_SECONDS = 3600.0
 # Between two looks for journals of processes that died: well within the time for which Redis remembers that a call was
 # settled, so that none is charged twice.
 RECOVERY_SECONDS = 5.0
+# A third of the time for which budgets hold what nobody touches.
+TOUCH_SECONDS = 300.0
 # When closing, for answers that are read to their end though nobody waits for them.
 DRAIN_SECONDS = 3.0
 
@@ -209,6 +211,7 @@ class OpenGateway:
         )
         improvement.judge = sampled_judge(settings, gateway.answer)
         looked_after = [(self._reload, RELOAD_SECONDS), (self._retain, RETENTION_SECONDS)]
+        looked_after.append((payment.touch, TOUCH_SECONDS))
         looked_after += [(improvement.adapt, TICK_S), (improvement.follow, settings.watch_seconds)]
         looked_after.append((self._follow_policy, settings.watch_seconds))
         looked_after.append((improvement.watch_spending, LOOK_S))

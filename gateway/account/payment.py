@@ -6,10 +6,11 @@ that dies in between is found by the ledger's recovery and charged what was rese
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gateway.account.budgets import Budgets
+from gateway.account.budgets import Budgets, Reservation
 from gateway.account.ledger import Ledger
 from gateway.account.record import CallRecord, Outcome
 from gateway.call.run import Run
@@ -19,6 +20,9 @@ from store.errors import BudgetExceeded
 if TYPE_CHECKING:
     from gateway.account.contents import Content
 
+# Twice the longest time that configuration and callers can give a call.
+_LONGEST_S = 7200.0
+
 
 class Payment:
     """Budgets and ledger, always in step."""
@@ -26,6 +30,8 @@ class Payment:
     def __init__(self, budgets: Budgets, ledger: Ledger) -> None:
         self._budgets = budgets
         self._ledger = ledger
+        # Call → its money, from the reservation to the settlement.
+        self._under_way: dict[str, Reservation] = {}
 
     async def reserve(self, run: Run, choices: Sequence[Ranked]) -> Ranked:
         """Set aside what the first choice may cost; where a budget says downgrade, what the cheapest that fits may.
@@ -67,7 +73,8 @@ class Payment:
         await self._reserve(run, amounts, downgraded=True)
 
     async def _reserve(self, run: Run, amounts: Mapping[str, int], *, downgraded: bool) -> None:
-        run.reservation = await self._budgets.reserve(run.prompt.id, run.prompt.tenant, amounts, downgraded=downgraded)
+        held = await self._budgets.reserve(run.prompt.id, run.prompt.tenant, amounts, downgraded=downgraded)
+        run.reservation = self._under_way[run.prompt.id] = held
         run.reserved = sum(amounts.values())
 
     async def move(self, run: Run, choice: Ranked) -> None:
@@ -100,11 +107,20 @@ class Payment:
             parent=run.parent,
         )
 
+    async def touch(self) -> None:
+        """Hold the money of calls under way for as long again: a stream may last longer than a reservation does."""
+        now = time.time()
+        for held in list(self._under_way.values()):
+            # What is older than any call may become was forgotten; it is to expire.
+            if now - held.at < _LONGEST_S:
+                await self._budgets.touch(held)
+
     async def finish(
         self, run: Run, outcome: Outcome, error: str | None = None, content: Content | None = None
     ) -> CallRecord:
         """Write the call's line and settle what it cost. Once for each run."""
         run.closed = True
+        self._under_way.pop(run.prompt.id, None)
         record = run.record(outcome, error)
         # The line first: a process that dies in between has the call, and budgets are counted from the ledger.
         self._ledger.close_call(record, content)
