@@ -101,11 +101,13 @@ class Booking:
                 run.extra |= {} if lost is None else {"conversation_not_kept": lost}
 
     async def failed(self, run: Run, error: BaseException) -> None:
-        """Book a call that ended without an answer."""
+        """Book a call that ended without an answer; what the caller is told leads to its line."""
         if isinstance(error, _UNWRITTEN):
             await self._parts.rates.settle(run.ticket, 0)
             return
         if isinstance(error, GatewayError):
+            headers = {**error.details.get("headers", {}), "x-merit-id": run.prompt.id}
+            error.details |= {"merit": run.merit(), "headers": headers}
             outcome: Outcome = "refused" if isinstance(error, _REFUSED) else "failed"
             kind = next((one.failure for one in reversed(run.attempts) if one.failure), None)
             await self.finish(run, outcome, error=kind or type(error).__name__)

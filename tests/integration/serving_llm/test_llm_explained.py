@@ -148,6 +148,30 @@ def test_a_call_that_failed_tells_every_attempt(api: Api, simulator_process: Any
     assert detail["attempts"][0]["status"] == 500
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("asked", [{}, {"stream": True}, {"merit": {"max_cost": 1e-9}}])
+def test_an_error_leads_to_its_line(api: Api, simulator_process: Any, path: str, asked: dict[str, Any]) -> None:
+    simulator_process.fault("status", status=500, calls=5, model="simulated/coder")
+    body = {"model": "simulated/coder", "max_tokens": 20, "messages": HELLO, **asked}
+    answer = api.ask("application@north", "POST", path, json=body)
+    assert answer.status_code in (422, 502)
+    told = answer.json()["merit"]
+    assert answer.headers["x-merit-id"] == told["id"]
+    line = api.get("application@north", f"/v1/llm/runs/{told['id']}")
+    assert line["outcome"] == ("failed" if answer.status_code == 502 else "refused")
+    assert (told["model"], told["attempts"], told["cost"]) == (line["model"], len(line["attempts"]), line["cost"])
+    simulator_process.faults()
+    api.ask("admin", "POST", "/v1/llm/models/simulated/coder/reset")
+
+
+def test_what_has_no_line_leads_nowhere(api: Api) -> None:
+    body = {"model": "simulated/there-is-none", "messages": HELLO}
+    answer = api.ask("application@north", "POST", "/v1/chat/completions", json=body)
+    assert answer.status_code == 404
+    assert "merit" not in answer.json()
+    assert "x-merit-id" not in answer.headers
+
+
 def test_providers_health_and_ensembles(api: Api) -> None:
     api.chat("application@north")
     told = api.get("analyst", "/v1/llm/providers")
