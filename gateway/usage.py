@@ -7,7 +7,8 @@ twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,13 @@ class Usage:
     @property
     def total(self) -> int:
         return self.input + self.output
+
+    @classmethod
+    def together(cls, parts: Iterable[Usage]) -> Usage:
+        """What several calls used together; estimated where any of them is."""
+        every = tuple(parts)
+        sums = {one.name: sum(getattr(part, one.name) for part in every) for one in fields(cls)}
+        return cls(**{**sums, "estimated": any(part.estimated for part in every)})
 
     def as_openai(self) -> dict[str, object]:
         """The `usage` object of an OpenAI answer."""

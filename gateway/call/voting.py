@@ -158,13 +158,7 @@ class Voting:
 
     def _total(self, run: Run, members: Sequence[Run]) -> None:
         """What all members used and cost is the ensemble's, to be settled; in the ledger it stands on their lines."""
-        run.usage = Usage(
-            input=sum(one.usage.input for one in members),
-            cached=sum(one.usage.cached for one in members),
-            output=sum(one.usage.output for one in members),
-            reasoning=sum(one.usage.reasoning for one in members),
-            estimated=any(one.usage.estimated for one in members),
-        )
+        run.usage = Usage.together(one.usage for one in members)
         for one in members:
             for provider, nanos in one.spent.items():
                 run.charge(provider, nanos)
