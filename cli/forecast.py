@@ -12,7 +12,7 @@ import typer
 from cli.files import check_writable, write_frame
 from cli.output import AsJson, dump, errors, screen, show, show_frame, steps
 from cli.parsing import names, numbers, whole_numbers
-from cli.series_options import Also, Exog, Freq, Future, Hierarchy, Holidays, Id, Level, Season
+from cli.series_options import Also, Exog, Freq, Future, Hierarchy, Holidays, Id, Level, Models, Season
 from store.settings import load_settings
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ def forecast(
     freq: Freq = None,
     season: Season = None,
     level: Level = "80,95",
-    models: Annotated[
-        str | None, typer.Option(help="Only these, e.g. AutoETS,AutoARIMA. (default: those that suit the series)")
-    ] = None,
+    models: Models = None,
     also: Also = None,
     exog: Exog = None,
     future: Future = None,

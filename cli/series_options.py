@@ -27,6 +27,9 @@ Hierarchy = Annotated[
         "sums of their parts."
     ),
 ]
+Models = Annotated[
+    str | None, typer.Option(help="Only these, e.g. AutoETS,AutoARIMA. (default: those that suit the series)")
+]
 Also = Annotated[
     str | None, typer.Option(help="Models besides the usual ones: GlobalBoosting learns from all series at once.")
 ]

@@ -27,7 +27,7 @@ from cli.price_options import (
     listed,
 )
 from cli.routing_scoreboard import show_differences, with_references
-from cli.series_options import Also, Exog, Freq, Future, Hierarchy, Holidays, Id, Level, Season
+from cli.series_options import Also, Exog, Freq, Future, Hierarchy, Holidays, Id, Level, Models, Season
 from cli.session import actor, prepared
 from store.errors import InvalidValue
 from store.settings import Settings
@@ -131,6 +131,7 @@ def forecasting(
     future: Future = None,
     holidays: Holidays = None,
     hierarchy: Hierarchy = None,
+    models: Models = None,
     also: Also = None,
     name: Name = None,
     report: Report = None,
@@ -145,7 +146,8 @@ def forecasting(
         _refuse_file_options(id=id_column, time=time, target=target, freq=freq, season=season)
         _refuse_file_options(exog=exog, future=future)
         levels = numbers(level, "--level")
-        told = {"holidays": holidays, "hierarchy": hierarchy, "also": names(also) or None}
+        asked = {"also": names(also) or None, "members": names(models) or None}
+        told: dict[str, Any] = {"holidays": holidays, "hierarchy": hierarchy, **asked}
         _from_platform(settings, "forecasting", name, as_of, report, as_json, horizon=horizon, levels=levels, **told)
         return
     _refuse_platform_options(as_of)
@@ -162,6 +164,7 @@ def forecasting(
         "holidays": holidays,
         "hierarchy": None if hierarchy is None else separator_of(hierarchy),
         "also": names(also),
+        "members": names(models) or None,
     }
     folder = settings.root / "datasets"
     ref, notes = prepare(

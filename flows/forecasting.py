@@ -22,6 +22,7 @@ def train_forecasting(
     holidays: str | None = None,
     hierarchy: str | None = "/",
     also: tuple[str, ...] = (),
+    members: tuple[str, ...] = (),
 ) -> Trained:
     """Train forecasts of the business series and promote them if the gate agrees.
 
@@ -34,6 +35,7 @@ def train_forecasting(
         holidays: Country whose public holidays matter, and perhaps a part of it: DE, DE-BY. Empty for none.
         hierarchy: Character between the parts of a series' name: totals are the sums of their parts. Empty for none.
         also: Models besides the usual ones, such as LSTM and Chronos2 where the extra `deep` is installed.
+        members: Only these models, such as AutoETS and GlobalBoosting. Empty for those that suit the series.
     """
     settings = current_settings()
     spec = forecasting_spec(
@@ -45,6 +47,7 @@ def train_forecasting(
         holidays=holidays or None,
         hierarchy=hierarchy or None,
         also=list(also),
+        members=list(members) or None,
     )
     trained = train_family(spec, as_of)
     return finished(trained)
