@@ -30,7 +30,7 @@ from gateway.call.recall import Recall
 from gateway.call.replay import Told
 from gateway.call.run import Run
 from gateway.call.streaming import Streamed
-from gateway.call.threads import Threads
+from gateway.call.threads import Thread, Threads
 from gateway.call.voting import Voting
 from gateway.choose.chooser import Chooser
 from gateway.choose.decision import Decision, Ranked
@@ -102,6 +102,16 @@ class Gateway:
         UnknownLlm, NoCandidate : nothing may answer.
         """
         return self._decide(self._enter(prompt), dry=True)
+
+    async def look(self, prompt: Prompt) -> Decision:
+        """As `decide`, with what must be read before: the conversation that the prompt continues, likings.
+
+        Raises
+        ------
+        InvalidValue, UnknownEntity : it cannot continue that conversation.
+        UnknownLlm, NoCandidate : nothing may answer.
+        """
+        return self.decide((await self._joined(prompt))[0])
 
     async def answer(self, prompt: Prompt, *, batch: str | None = None) -> Answered:
         """A whole answer, chat or embeddings.
@@ -201,17 +211,21 @@ class Gateway:
         ------
         RateLimited : not now.
         """
-        await self.ready(prompt)
-        thread = None
-        if prompt.options.conversation is not None:
-            workspace = self.parts.workspaces.get(prompt.tenant.workspace)
-            prompt, thread = await self.parts.threads.continued(prompt, workspace, self._longest_context())
+        prompt, thread = await self._joined(prompt)
         run = self._enter(prompt)
         run.thread = thread
         run.ticket = await self.parts.rates.take(
             prompt.tenant, run.workspace, run.task.input_tokens + run.task.output_tokens
         )
         return run
+
+    async def _joined(self, prompt: Prompt) -> tuple[Prompt, Thread | None]:
+        """The prompt with the conversation that it continues, where it does."""
+        await self.ready(prompt)
+        if prompt.options.conversation is None:
+            return prompt, None
+        workspace = self.parts.workspaces.get(prompt.tenant.workspace)
+        return await self.parts.threads.continued(prompt, workspace, self._longest_context())
 
     def _enter(self, prompt: Prompt) -> Run:
         """The prompt within what its workspace allows, counted and analysed."""

@@ -4,7 +4,8 @@ Every message of a model says which one it came from. What only its own provider
 is taken out when another is asked: `gateway.call.providers.provenance`. While a tool's result is awaited the model that
 asked for it goes on.
 
-A workspace that keeps nothing of what is said has no conversations; one that keeps it encrypted has them so.
+A workspace that keeps nothing of what is said has no conversations; one that keeps it encrypted has them so. What was
+said privately stays private: as long as it is part of what is sent, only local models go on.
 """
 
 from __future__ import annotations
@@ -44,15 +45,17 @@ class Said:
     message : in OpenAI's shape; an assistant's `reasoning_blocks` name the provider that each came from.
     model : id of the model that said it; None for everybody else.
     at : naive UTC, ISO.
+    local_only : it was said where nothing may leave the own machines, and so it stays there.
     """
 
     message: dict[str, Any]
     model: str | None
     at: str
+    local_only: bool = False
 
     def explain(self) -> dict[str, Any]:
         """JSON of it."""
-        return {"message": self.message, "model": self.model, "at": self.at + "Z"}
+        return {"message": self.message, "model": self.model, "at": self.at + "Z", "local_only": self.local_only}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,9 @@ class Conversations:
         """
         record, words = stored.get(self._settings, conversation_id, tenant.workspace, **_sees(tenant))
         kept = orjson.loads(self._contents.read(record.workspace, record.id, record.key_id, words))
-        said = tuple(Said(one["message"], one["model"], one["at"]) for one in kept["said"])
+        said = tuple(
+            Said(one["message"], one["model"], one["at"], one.get("local_only", False)) for one in kept["said"]
+        )
         return Conversation(record, said, kept["title"])
 
     def page(self, tenant: Tenant, *, limit: int = 100, cursor: str | None = None) -> Page[ConversationRecord]:
@@ -218,6 +223,8 @@ class Conversations:
         new: Sequence[Any],
         answer: Mapping[str, Any],
         model: str | None,
+        *,
+        local_only: bool = False,
     ) -> Conversation:
         """Keep a turn: what a request brought, and what was answered.
 
@@ -226,6 +233,7 @@ class Conversations:
         conversation : as it was when the request was made.
         answer : the assistant's message.
         model : id of the one that answered.
+        local_only : nothing of this turn may leave the own machines, now or later.
 
         Returns
         -------
@@ -240,8 +248,8 @@ class Conversations:
         now = utc_now()
         known = {id(one.message): one for one in conversation.said}
         every = joined(conversation.messages, new)
-        said = [known.get(id(one)) or _said(one, now) for one in every]
-        said.append(_said({**answer, "role": "assistant"}, now, model))
+        said = [known.get(id(one)) or _said(one, now, local_only=local_only) for one in every]
+        said.append(_said({**answer, "role": "assistant"}, now, model, local_only=local_only))
         before = conversation.record
         record = replace(
             before,
@@ -278,6 +286,12 @@ def model_for(conversation: Conversation, new: Sequence[Any]) -> str | None:
     return conversation.record.model if conversation.record.in_tool_loop and brings else None
 
 
+def stays_local(conversation: Conversation, messages: Sequence[Message]) -> bool:
+    """Whether some of these messages were said in the conversation where nothing may leave the own machines."""
+    private = {id(one.message) for one in conversation.said if one.local_only}
+    return any(id(one) in private for one in messages)
+
+
 def described(record: ConversationRecord) -> dict[str, Any]:
     """JSON of a conversation without what was said."""
     return {
@@ -300,13 +314,13 @@ def _sees(tenant: Tenant) -> dict[str, str | None]:
     return {"key_name": tenant.key_name if tenant.role == "application" else None, "user": tenant.user}
 
 
-def _said(message: Message, now: datetime, model: str | None = None) -> Said:
+def _said(message: Message, now: datetime, model: str | None = None, *, local_only: bool = False) -> Said:
     kept = dict(message)
     thought = kept.get("reasoning_content") or kept.get("reasoning")
     if model is not None and thought and not kept.get("reasoning_blocks"):
         # Whose reasoning it is, so that no other provider is ever sent it.
         kept["reasoning_blocks"] = [{"provider": model.partition("/")[0], "type": "reasoning"}]
-    return Said(kept, model, now.isoformat(timespec="milliseconds"))
+    return Said(kept, model, now.isoformat(timespec="milliseconds"), local_only)
 
 
 def _bounded(said: Sequence[Said]) -> tuple[Said, ...]:
@@ -339,7 +353,10 @@ def _check_size(messages: Sequence[Any]) -> None:
 
 
 def _json(said: Sequence[Said], title: str | None) -> bytes:
-    told = [{"message": one.message, "model": one.model, "at": one.at} for one in said]
+    told = [
+        {"message": one.message, "model": one.model, "at": one.at} | ({"local_only": True} if one.local_only else {})
+        for one in said
+    ]
     return _dump({"title": title, "said": told})
 
 

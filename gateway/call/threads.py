@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.account.workspace_settings import WorkspaceSettings
-from gateway.call.conversations import Conversation, Conversations, model_for
+from gateway.call.conversations import Conversation, Conversations, model_for, stays_local
 from gateway.call.history import fit
 from gateway.prompt import Prompt
 from store.errors import MeritError
@@ -59,8 +59,15 @@ class Threads:
         conversation = await asyncio.to_thread(self.conversations.get, prompt.tenant, number)
         new = prompt.body["messages"]
         messages = fit(self.conversations.continued(conversation, new), int(_SHARE * longest_context))
+        limits = prompt.limits
+        if not limits.local_only and stays_local(conversation, messages):
+            limits = replace(limits, local_only=True)
         continued = replace(
-            prompt, body={**prompt.body, "messages": messages}, native=None, stay=model_for(conversation, new)
+            prompt,
+            body={**prompt.body, "messages": messages},
+            limits=limits,
+            native=None,
+            stay=model_for(conversation, new),
         )
         return continued, Thread(conversation, new)
 
@@ -77,8 +84,9 @@ class Threads:
         message = choices[0].get("message") or {}
         try:
             await asyncio.to_thread(
-                self.conversations.append, prompt.tenant, workspace, thread.conversation, thread.new, message, model
-            )
+                self.conversations.append, prompt.tenant, workspace, thread.conversation, thread.new, message, model,
+                local_only=prompt.limits.local_only,
+            )  # fmt: skip
         except MeritError as error:
             log.warning("A turn of the conversation %s was not kept: %s", thread.conversation.id, error.message)
             return error.message

@@ -15,7 +15,8 @@ _REMEDIES = {
     "not allowed in this workspace": "Ask for one that the workspace allows, or have an admin allow more.",
     "provider not asked for": "Name more providers in merit.providers, or none.",
     "excluded by the request": "Exclude less in merit.exclude.",
-    "not local": "Configure a local provider that can do it, or ask with a strategy other than private.",
+    "not local": "Configure a local provider that can do it, or ask without private or merit.local_only, in another "
+    "conversation where this one has been private: what was said there stays.",
     "region unknown": "State the provider's region in providers.toml, or ask without merit.regions.",
     "in another region": "Name another region in merit.regions, or configure a provider there.",
     "lacks ": "Ask without what it lacks, or configure a model that can do it.",

@@ -63,6 +63,7 @@ class SaidAnswer(BaseModel):
     message: dict[str, Any]
     model: str | None
     at: Moment
+    local_only: bool = Field(description="It was said privately: models elsewhere are never sent it")
 
 
 class ConversationDetail(ConversationAnswer):

@@ -39,15 +39,15 @@ async def route(request: Request) -> Response:
     """Which model would answer this chat, and why: the task as it is understood, every candidate with its score and
     expected quality, cost and time, and the limit that excludes each of the others.
 
-    Takes what `POST /v1/chat/completions` or `POST /v1/embeddings` takes. Nothing is called, spent or written.
+    Takes what `POST /v1/chat/completions` or `POST /v1/embeddings` takes; what was said in a `merit.conversation`
+    counts. Nothing is called, spent or written.
     """
     services: GatewayServices = request.app.state.services
     caller = await services.access.caller(request.scope, "application")
     body = await read_json(request)
     kind: Literal["chat", "embeddings"] = "embeddings" if "input" in body and "messages" not in body else "chat"
     prompt = prompt_of(body, caller, kind=kind, request_id=request.scope.get("request_id"))
-    await services.gateway.ready(prompt)
-    return JsonBytes(orjson.dumps(services.gateway.decide(prompt).explain()))
+    return JsonBytes(orjson.dumps((await services.gateway.look(prompt)).explain()))
 
 
 @router.get("/runs", summary="List calls")

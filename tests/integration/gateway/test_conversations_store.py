@@ -19,7 +19,7 @@ from gateway.account.contents import Contents
 from gateway.account.encryption import Keyring
 from gateway.account.workspace_settings import WorkspaceSettings
 from gateway.call import conversations as module
-from gateway.call.conversations import Conversation, Conversations, model_for
+from gateway.call.conversations import Conversation, Conversations, model_for, stays_local
 from gateway.call.history import call_ids
 from gateway.call.providers.provenance import strip_foreign
 from gateway.prompt import Tenant
@@ -62,6 +62,22 @@ def stored_bytes(settings: Settings) -> bytes:
     with session(settings, readonly=True) as reading:
         rows = reading.execute(sa.select(ConversationRow.messages, ConversationRow.title)).all()
     return b"|".join(words + (title or "").encode() for words, title in rows)
+
+
+@pytest.mark.parametrize("workspace", [PLAIN, SEALED], ids=["plain", "sealed"])
+def test_what_was_said_privately_is_known_as_such(settings: Settings, workspace: WorkspaceSettings) -> None:
+    kept = opened(with_key(settings))
+    begun = kept.create(ANN, workspace, messages=[SYSTEM])
+    first = kept.append(ANN, workspace, begun, [user("hello")], says(), "acme/large")
+    assert not stays_local(kept.get(ANN, begun.id), first.messages)
+    second = kept.append(ANN, workspace, first, [user("a secret")], says(), "home/small", local_only=True)
+    kept.append(ANN, workspace, second, [user("and now?")], says(), "home/small")
+    found = kept.get(ANN, begun.id)
+    assert [one.local_only for one in found.said] == [False, False, False, True, True, False, False]
+    assert stays_local(found, kept.continued(found, [user()]))
+    # What is no longer sent keeps nobody at home.
+    assert not stays_local(found, [*found.messages[:3], *found.messages[5:], user()])
+    dispose(settings)
 
 
 def test_turns_are_kept_with_who_said_them(on_both: Settings) -> None:

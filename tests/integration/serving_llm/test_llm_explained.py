@@ -218,6 +218,46 @@ def sealed(make_home: Callable[..., Settings], run: Run) -> Iterator[Api]:
         yield made
 
 
+def test_a_conversation_that_was_private_stays_so(api: Api, simulator_process: Any) -> None:
+    who = "application@north"
+    thread = {"merit": {"conversation": api.post(who, "/v1/llm/conversations", {})["id"]}}
+    place = f"/v1/llm/conversations/{thread['merit']['conversation']}"
+    api.chat(who, "Hello", **thread)
+    asked = {"model": "simulated/large", "messages": HELLO, **thread}
+    assert api.post(who, "/v1/llm/route", asked)["model"] == "simulated/large"
+    api.chat(who, "My secret is 17.", model="private", **thread)
+    simulator_process.reset()
+    later = api.get(who, f"/v1/llm/runs/{api.chat(who, 'And now?', model='auto', **thread)}")
+    assert later["model"].startswith("simulated-local/")
+    assert all(name.startswith("simulated-local/") for name in simulator_process.bill()["by_model"])
+    said = api.get(who, place)["messages"]
+    assert [one["local_only"] for one in said] == [False, False, True, True, True, True]
+    # A model elsewhere that is named gets nothing of it, and the dry run knows as well.
+    for path in ("/v1/chat/completions", "/v1/llm/route"):
+        answer = api.ask(who, "POST", path, json=asked)
+        assert answer.status_code == 422
+        assert "not local" in answer.json()["detail"]
+        assert "another conversation" in answer.json()["remedy"]
+    assert len(api.get(who, place)["messages"]) == len(said)
+
+
+def test_the_dry_run_knows_the_conversation(api: Api) -> None:
+    who = "application@north"
+    tool = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}}
+    made = api.post(who, "/v1/llm/conversations", {})["id"]
+    body = {"tools": [tool], "merit": {"conversation": made}}
+    asked = {"model": "simulated/large", "messages": [{"role": "user", "content": "The weather?"}], **body}
+    answer = api.told(api.ask(who, "POST", "/v1/chat/completions", json={**asked, "tool_choice": "required"}))
+    call = answer["choices"][0]["message"]["tool_calls"][0]["id"]
+    result = [{"role": "tool", "tool_call_id": call, "content": "mild"}]
+    told = api.post(who, "/v1/llm/route", {"model": "cheapest", "messages": result, **body})
+    assert told["model"] == "simulated/large"
+    wrong = api.ask(
+        who, "POST", "/v1/llm/route", json={"model": "auto", "messages": HELLO, "merit": {"conversation": "x"}}
+    )
+    assert wrong.status_code == 404
+
+
 def test_encrypted_words_are_shown_to_whom_they_belong(sealed: Api) -> None:
     call = sealed.chat(None, "The password is swordfish.")
     found = sealed.get(None, f"/v1/llm/runs/{call}")
