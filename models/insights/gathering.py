@@ -7,13 +7,14 @@ Only aggregates, and of a workspace that is all a caller may see, only its own: 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from features.views.spend import NANOS, midnight
+from models.insights.periods import Period, period_of
 from models.insights.row import Aliases, Row, Value
-from models.insights.topics import Need, need_of
+from models.insights.topics import MOST_DAYS, Need, need_of
 from models.spend.bill import Bill, budget_outlooks
 from store import ledger, scores, spend_anomalies
 from store.errors import EmptyData
@@ -22,7 +23,7 @@ from store.settings import Settings
 
 MOST_ROWS = 48
 _SHOWN = 8
-_DAYS_SHOWN = 21
+_DAYS_SHOWN = 31
 _HORIZON = 60
 _MOST_LISTED = 8
 _SUMS: Mapping[str, str] = {
@@ -54,8 +55,10 @@ class Gathered:
 class _Gathering:
     """One question's rows in the making."""
 
-    def __init__(self, settings: Settings, need: Need, as_of: datetime, workspace: str | None, billed: Billed) -> None:
-        self.settings, self.need, self.as_of, self.workspace = settings, need, as_of, workspace
+    def __init__(
+        self, settings: Settings, need: Need, since: datetime, until: datetime, workspace: str | None, billed: Billed
+    ) -> None:
+        self.settings, self.need, self.since, self.until, self.workspace = settings, need, since, until, workspace
         self.billed = billed
         self.aliases = Aliases()
         self.people: dict[tuple[str, str], None] = {}
@@ -84,11 +87,10 @@ class _Gathering:
         return tuple(Row(n, about, values) for n, (about, values) in enumerate(found[:MOST_ROWS], 1))
 
     def _usage(self) -> Iterator[Made]:
-        end = self.as_of
-        begin = midnight(end - timedelta(days=self.need.days - 1))
-        spans = [(begin, end, "")]
+        spans = [(self.since, self.until, "")]
         if self.need.before:
-            spans.append((begin - timedelta(days=self.need.days), begin, ", the same time before"))
+            before = self.since - timedelta(days=self.need.days)
+            spans.append((before, self.since, ", the same time before"))
         for since, until, words in spans:
             about = f"{_dated(since, until)}{words}"
             everything = usage(
@@ -104,10 +106,11 @@ class _Gathering:
         # Users are names that a workspace gives.
         by = ("workspace", "user") if dimension == "user" else (dimension,)
         rows = usage(self.settings, by=by, since=since, until=until, workspace=self.workspace, percentiles=False)
+        most = _SHOWN
         if dimension == "day":
-            rows, most = rows[-_DAYS_SHOWN:], _DAYS_SHOWN
-        else:
-            most = _SHOWN
+            # The latest days one by one; what was before them is summed up.
+            rows, most = rows[::-1], _DAYS_SHOWN
+            rows = [*rows[:most][::-1], *rows[most:]]
         for row in rows[:most]:
             if dimension == "user" and row["user"] is not None:
                 self.people[(str(row["workspace"]), str(row["user"]))] = None
@@ -116,7 +119,8 @@ class _Gathering:
         if len(rows) > most:
             rest = rows[most:]
             summed = {name: sum(row[name] for row in rest) for name in ("cost", *_SUMS)}
-            others: dict[str, Value] = {dimension: "all others", "others": len(rest)}
+            named = "all earlier days" if dimension == "day" else "all others"
+            others: dict[str, Value] = {dimension: named, "others": len(rest)}
             yield f"usage by {dimension}, {about}", {**others, **_measures(summed)}
 
     def _forecast(self) -> Iterator[Made]:
@@ -148,9 +152,8 @@ class _Gathering:
             }  # fmt: skip
 
     def _anomalies(self) -> Iterator[Made]:
-        since = midnight(self.as_of - timedelta(days=self.need.days - 1))
         page = spend_anomalies.page(
-            self.settings, workspace=self.workspace, since=since, until=self.as_of, limit=_MOST_LISTED
+            self.settings, workspace=self.workspace, since=self.since, until=self.until, limit=_MOST_LISTED
         )
         for one in page.items:
             self._person_of(one.subject)
@@ -201,7 +204,7 @@ def gather(
     Parameters
     ----------
     billed : gives the bill of the next 60 days, of the same workspace.
-    days : looked at; default: as the question says, else 30.
+    days : looked at, up to `as_of`; default: as the question says, else 30.
     workspace : the only one whose rows the caller may see, or asked for; None: all.
 
     Raises
@@ -209,16 +212,32 @@ def gather(
     EmptyData : there is nothing that the question could be answered with.
     """
     need = need_of(question, days)
-    made = _Gathering(settings, need, as_of, workspace, billed)
+    period = None if days is not None else period_of(question, as_of)
+    since, until = _looked_at(period, need.days, as_of)
+    if period is not None:
+        need = replace(need, days=_days(since, until))
+    made = _Gathering(settings, need, since, until, workspace, billed)
     rows = made.rows()
     if not rows:
         raise EmptyData(
-            f"There is nothing yet to answer this with: no {' and no '.join(need.topics)}.",
+            f"There is nothing to answer this with: no {' and no '.join(need.topics)} from {_dated(since, until)}.",
             remedy="Send prompts through the gateway first, or ask about something else: cost, usage, budgets, "
             "anomalies, forecasts, promotions, churn, segments.",
             field="question",
         )
     return Gathered(rows, need, made.aliases.known, tuple(made.people))
+
+
+def _looked_at(period: Period | None, days: int, as_of: datetime) -> tuple[datetime, datetime]:
+    """From when to when: the days that are named, else so many up to now, the last one perhaps not over yet."""
+    if period is None:
+        return midnight(as_of - timedelta(microseconds=1)) - timedelta(days=days - 1), as_of
+    until = min(as_of, datetime.combine(period.last, datetime.min.time()) + timedelta(days=1))
+    return max(datetime.combine(period.first, datetime.min.time()), until - timedelta(days=MOST_DAYS)), until
+
+
+def _days(since: datetime, until: datetime) -> int:
+    return -((since - until) // timedelta(days=1))
 
 
 def _dated(since: datetime, until: datetime) -> str:

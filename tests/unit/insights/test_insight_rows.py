@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from gateway.simulated.grounded import rows_of
 from models.insights.asking import messages
 from models.insights.checking import UNTOLD, check
 from models.insights.gathering import MOST_ROWS, gather
+from models.insights.periods import Period, period_of
 from models.insights.row import Row
 from models.insights.topics import Need, need_of
 from models.spend.bill import bill_of
@@ -42,6 +43,40 @@ AS_OF = datetime(2026, 10, 31, 18)
 def test_what_a_question_needs(question: str, need: Need) -> None:
     assert need_of(question) == need
     assert need_of(question, 3).days == 3
+
+
+@pytest.mark.parametrize(
+    ("question", "first", "last"),
+    [
+        ("Which model cost most in October 2026?", "2026-10-01", "2026-10-31"),
+        ("What did we spend in September?", "2026-09-01", "2026-09-30"),
+        ("Was kostete der Dezember?", "2025-12-01", "2025-12-31"),
+        ("What did we spend in 2026-02?", "2026-02-01", "2026-02-28"),
+        ("Who spent most on 2026-10-02?", "2026-10-02", "2026-10-02"),
+        ("Cost from 2026-10-02 to 2026-10-09 by day?", "2026-10-02", "2026-10-09"),
+        ("What did we spend between August and Oct 2026?", "2026-08-01", "2026-10-31"),
+        ("What was spent from March to May?", "2026-03-01", "2026-05-31"),
+        ("Was haben wir seit Oktober ausgegeben?", "2026-10-01", "2026-10-31"),
+        ("How much since 2026-10-20?", "2026-10-20", "2026-10-31"),
+        ("What did we spend yesterday?", "2026-10-30", "2026-10-30"),
+        ("Kosten im letzten Monat?", "2026-09-01", "2026-09-30"),
+        ("Which workspace cost most this month?", "2026-10-01", "2026-10-31"),
+        ("How much may we spend, and may it march on?", None, None),
+        ("What does gpt-4o-2024-08-06 cost?", None, None),
+        ("What will December 2030 cost?", None, None),
+        ("What was spent on 2026-13-45?", None, None),
+        ("Which model cost most last week?", None, None),
+    ],
+)
+def test_which_days_a_question_names(question: str, first: str | None, last: str | None) -> None:
+    wanted = None if first is None or last is None else Period(date.fromisoformat(first), date.fromisoformat(last))
+    assert period_of(question, AS_OF) == wanted
+
+
+def test_at_a_midnight_the_day_that_ended_is_the_latest() -> None:
+    midnight = datetime(2026, 11, 1)
+    assert period_of("yesterday?", midnight) == Period(date(2026, 10, 31), date(2026, 10, 31))
+    assert period_of("this month?", midnight) == Period(date(2026, 10, 1), date(2026, 10, 31))
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +124,40 @@ def test_rows_are_few_numbered_and_add_up(ledger: Settings) -> None:
     shown = "\n".join(row.line() for row in found.rows)
     assert "1,000,000" not in shown
     assert set(found.aliases.values()) == {user for _, user in found.people}
+
+
+def test_the_days_that_are_named_are_looked_at_and_no_others(ledger: Settings) -> None:
+    def whole(question: str, as_of: datetime = AS_OF, **given: Any) -> Any:
+        found = gather(ledger, question, as_of, lambda: bill_of(ledger, AS_OF, 60), **given)
+        return found, found.rows[0]
+
+    calls = [datetime(2026, 9, 22, 9) + timedelta(hours=4 * n) for n in range(240)]
+    for question, first, last, days in (
+        ("Cost by day in October?", "2026-10-01", "2026-10-31", 31),
+        ("Cost by day in September?", "2026-09-01", "2026-09-30", 30),
+        ("Cost on 2026-10-02?", "2026-10-02", "2026-10-02", 1),
+        ("Cost yesterday?", "2026-10-30", "2026-10-30", 1),
+    ):
+        _, row = whole(question)
+        assert row.about == f"usage in all, {first} to {last}"
+        assert row.numbers["days"] == days
+        assert row.numbers["calls"] == sum(first <= f"{at:%Y-%m-%d}" <= last and at < AS_OF for at in calls)
+    # Every day of a month is there, and of a longer time the earlier ones are summed up.
+    by_day = [one for one in whole("Cost by day in October?")[0].rows if one.about.startswith("usage by day")]
+    assert [one.values["day"] for one in by_day] == [f"2026-10-{day:02}" for day in range(1, 32)]
+    longer, everything = whole("Cost by day since 2026-09-22?")
+    *days, earlier = [one for one in longer.rows if one.about.startswith("usage by day")]
+    assert (days[0].values["day"], days[-1].values["day"]) == ("2026-10-01", "2026-10-31")
+    assert earlier.values["day"] == "all earlier days"
+    assert sum(one.numbers["calls"] for one in (*days, earlier)) == everything.numbers["calls"]
+    # So many days up to a midnight are whole ones.
+    _, month = whole("Cost?", datetime(2026, 11, 1))
+    assert month.about == "usage in all, 2026-10-02 to 2026-10-31"
+    assert month.numbers["days"] == 30
+    # What the caller says counts before what the question says.
+    assert whole("Cost in September?", days=2)[1].about == "usage in all, 2026-10-30 to 2026-10-31"
+    with pytest.raises(EmptyData, match="no usage from 2026-08-01 to 2026-08-31"):
+        whole("Cost in August?")
 
 
 def test_forecasts_and_budgets_are_rows_too_and_a_workspace_gets_its_own(ledger: Settings) -> None:
