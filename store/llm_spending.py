@@ -54,6 +54,13 @@ def spent_after(settings: Settings, seq: int, since: datetime) -> tuple[int, lis
     return last, rows
 
 
+def spent_since(settings: Settings, workspace: str, since: datetime) -> int:
+    """Nanos that calls of a workspace cost which were asked at a moment or later, as far as the ledger was written."""
+    query = sa.select(sa.func.sum(LlmCallRow.cost)).where(LlmCallRow.workspace == workspace, LlmCallRow.at >= since)
+    with session(settings, readonly=True) as opened:
+        return int(opened.scalar(query) or 0)
+
+
 def _hour(opened: Session) -> Any:
     if opened.get_bind().dialect.name == "sqlite":  # moments are texts there: 2026-11-30 13:05:00.000000
         return sa.func.substr(LlmCallRow.at, 1, 13)

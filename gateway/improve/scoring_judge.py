@@ -1,8 +1,9 @@
 """A model that judges a sample of answers, within a budget of dollars a day; its word is kept as feedback of a judge.
 
 The judge is asked through the gateway like everybody: its calls are budgeted, reserved and in the ledger, under a
-workspace of their own. A prompt that had to stay on the own machines, in a region or with some providers is judged
-there or not at all; of a workspace that keeps no words, nothing is judged.
+workspace of their own. What was spent on it since midnight (UTC) is read there, so that a restart begins no new day and
+several gateways share one budget. A prompt that had to stay on the own machines, in a region or with some providers is
+judged there or not at all; of a workspace that keeps no words, nothing is judged.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,9 @@ from gateway.improve.feedback import record
 from gateway.improve.scoring import text_of_answer
 from gateway.prompt import Options, Prompt, Tenant
 from store.errors import MeritError
+from store.llm_spending import spent_since
 from store.settings import Settings
-from store.tables.base import new_id
+from store.tables.base import new_id, utc_now
 
 if TYPE_CHECKING:
     from gateway.gateway import Answered
@@ -36,7 +38,6 @@ WORKSPACE = "quality-judge"
 SOURCE = "judge"
 _LONGEST = 6_000
 _MOST_WAITING = 16
-_DAY_S = 86_400.0
 _TAIL = 48
 _NUMBER = re.compile(r"\b(10|[0-9])(?:\.\d+)?\b")
 _INSTRUCTIONS = (
@@ -71,22 +72,20 @@ class SampledJudge:
     Parameters
     ----------
     ask : asks the gateway.
-    clock : seconds that never go back.
+    now : naive UTC.
 
     Attributes
     ----------
     judged, skipped : answers since the start; skipped for the budget or because too many waited.
-    spent : nanos of this day.
+    spent : nanos since midnight, of every gateway on this database, as far as this one knows.
     """
 
-    def __init__(
-        self, settings: Settings, sample: Sample, ask: Ask, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, settings: Settings, sample: Sample, ask: Ask, now: Callable[[], datetime] = utc_now) -> None:
         self._settings = settings
         self.sample = sample
         self._ask = ask
-        self._clock = clock
-        self._day = clock()
+        self._now = now
+        self._day = _midnight(now())
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(1)
         self.judged = 0
@@ -123,16 +122,26 @@ class SampledJudge:
         return int.from_bytes(digest, "little") < self.sample.share * 2.0**32
 
     def _affordable(self) -> bool:
-        if self._clock() - self._day >= _DAY_S:
-            self._day, self.spent = self._clock(), 0
+        today = _midnight(self._now())
+        if today != self._day:
+            self._day, self.spent = today, 0
         return self.spent < self.sample.dollars * 1e9
+
+    async def _allowed(self) -> bool:
+        """Whether the day's budget holds, by the ledger, too."""
+        if not self._affordable():
+            return False
+        told = await asyncio.to_thread(spent_since, self._settings, WORKSPACE, self._day)
+        # The ledger is written a moment after a call.
+        self.spent = max(self.spent, told)
+        return self._affordable()
 
     async def _judge(self, run: Run, line: CallRecord, text: str) -> None:
         async with self._turn:
-            if not self._affordable():
-                self.skipped += 1
-                return
             try:
+                if not await self._allowed():
+                    self.skipped += 1
+                    return
                 answered = await self._ask(self._prompt(run, text))
             except MeritError as error:
                 log.info("%s did not judge the call %s: %s", self.sample.model, line.id, error.message)
@@ -190,6 +199,10 @@ def _may_be_judged(run: Run, line: CallRecord, judge: str) -> bool:
         and run.workspace.keep != "nothing"
         and (not run.workspace.allowed_models or run.workspace.allows(judge))
     )
+
+
+def _midnight(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def sampled_judge(settings: Settings, ask: Ask) -> SampledJudge | None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,8 +21,9 @@ from gateway.prompt import Options, Prompt, Tenant
 from models.quality.features import NAMES
 from store import events, llm_feedback, llm_scores, workspaces
 from store.database import session
+from store.llm_spending import spent_since
 from store.settings import Settings
-from store.tables.base import new_id
+from store.tables.base import new_id, utc_now
 from store.tables.gateway import LlmScoreRow
 
 ARTICLE = "Write an article of about 60 words on heat pumps in old houses. Cover running costs and noise limits."
@@ -217,8 +219,29 @@ def test_a_judge_is_asked_for_a_sample_within_its_budget(home: Settings) -> None
         # The judge's own answers are neither scored nor judged.
         await found.settled()
         assert found.improvement.scoring.scored == 3
+        found.gateway.parts.ledger.flush()
 
     running(judged, work)
+
+    async def after_a_restart(found: Running) -> None:
+        judge = found.improvement.judge
+        assert judge is not None
+        assert judge.spent == 0
+        await found.ask(ARTICLE, workspace="kept")
+        await judge.finished()
+        # What was spent before is known from the ledger.
+        assert (judge.judged, judge.skipped) == (0, 1)
+        assert judge.spent > 0
+        # Another day has another budget.
+        tomorrow = utc_now() + timedelta(days=1)
+        judge._now = lambda: tomorrow
+        await found.ask(f"{ARTICLE} Be brief.", workspace="kept")
+        await judge.finished()
+        assert judge.spent > 0
+        assert judge._day.date() == tomorrow.date()
+        assert spent_since(judged, WORKSPACE, tomorrow) == 0
+
+    running(judged, after_a_restart)
 
 
 def test_what_does_not_fit_into_the_queue_is_left_out(home: Settings) -> None:
