@@ -29,8 +29,9 @@ MOST_DAYS = 365
 OLDEST = 8
 LASTING = Dependence(share=0.3, memory=0.995, growth=0.0)
 """How errors of days hang together: what a month costs is off by more than thirty independent days would be, because a
-level or a growth that is a little off stays so. Sums over two and four weeks are then covered as stated; the rolling
-origins of a short ledger overlap too much to tell it of each series (`benchmarks/spend_forecast.py`)."""
+level or a growth that is a little off stays so. Sums over two and four weeks are then covered by no less than stated:
+on three worlds 90 to 96 % of them lie within 80 % (`benchmarks/spend_forecast.py`). The rolling origins of a short
+ledger overlap too much to tell it of each series."""
 _DAY = 86_400 * 10**9
 _ROLES = {"entity": "unique_id", "time": "ds", "target": "y"}
 
