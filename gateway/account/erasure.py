@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from gateway.account.batch_persons import erase_requests
 from gateway.account.personal import batches_of, export_person
+from gateway.account.retention import unquoted
 from store import audit, insights, llm_batches
 from store.database import migrate, session
 from store.llm_calls import LOCK
@@ -136,16 +137,12 @@ def _calls(settings: Settings, workspace: str, user: str, pseudonym: str) -> int
                 _rename(opened, LlmUsageDayRow, workspace, user, pseudonym)
                 return count
             changes = [
-                {"seq": seq, "user": pseudonym, "attempts": _wordless(attempts), "conversation": None, "extra": None}
+                {"seq": seq, "user": pseudonym, "attempts": unquoted(attempts), "conversation": None, "extra": None}
                 for seq, attempts in rows
             ]
             opened.execute(sa.update(LlmCallRow), changes)
         count += len(rows)
         last = rows[-1].seq
-
-
-def _wordless(attempts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in one.items() if name != "message"} for one in attempts]
 
 
 def _delete(opened: Session, table: Any, workspace: str, user: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -33,6 +33,12 @@ class Attempt:
     status: int | None = None
     message: str | None = None
     cost: int = 0
+
+    def wordless(self) -> Attempt:
+        """Without what a provider wrote, which may quote the prompt; kind and status say what happened."""
+        if self.message is None or (cut := self.message.partition(": ")[0]) == self.message:
+            return self
+        return replace(self, message=f"{cut}.")
 
     def explain(self) -> dict[str, Any]:
         shown = {
@@ -101,3 +107,16 @@ class CallRecord:
     decision: Mapping[str, Any] | None = None
     quality: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def wordless(extra: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What else is told of a call, without words of answers or providers in it."""
+    if not extra.keys() & {"ensemble", "judge"}:
+        return extra
+    told = dict(extra)
+    if isinstance(judge := told.get("judge"), str):
+        told["judge"] = judge.partition(": ")[0]
+    if isinstance(ensemble := told.get("ensemble"), Mapping):
+        votes = [{name: one for name, one in vote.items() if name != "answer"} for vote in ensemble["votes"]]
+        told["ensemble"] = {**ensemble, "votes": votes}
+    return told

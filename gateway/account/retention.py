@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
+from gateway.account.record import wordless
 from gateway.account.workspaces import Workspaces
 from store import llm_scores
 from store.database import migrate, session
@@ -39,13 +40,14 @@ def enforce(settings: Settings, now: datetime | None = None) -> dict[str, int]:
 
     Returns
     -------
-    How many there were of contents, conversations, comments (of feedback), batch_answers, calls.
+    How many there were of contents, conversations, comments (of feedback), quotes (lines of the ledger with words of
+    providers or of an ensemble's members), batch_answers, calls.
     """
     migrate(settings)
     now = utc_now() if now is None else now
     workspaces = Workspaces(settings)
     workspaces.refresh()
-    counts = dict.fromkeys(("contents", "conversations", "comments", "batch_answers", "calls"), 0)
+    counts = dict.fromkeys(("contents", "conversations", "comments", "quotes", "batch_answers", "calls"), 0)
     for name in _names(settings):
         wanted = workspaces.get(name)
         if wanted.contents_days is not None:
@@ -80,10 +82,45 @@ def _words(settings: Settings, workspace: str, before: datetime, counts: dict[st
         mine = table.id.in_(found)
         statement = sa.delete(table).where(mine) if cleared is None else sa.update(table).where(mine).values(cleared)
         counts[name] += _portions(partial(_changed, settings, statement))
+    counts["quotes"] += _portions(partial(_quotes, settings, workspace, before))
     done = sa.select(BatchRow.id).where(BatchRow.workspace == workspace, BatchRow.finished_at < before)
     answered = BatchLineRow.batch_id.in_(done), BatchLineRow.answer.is_not(None)
     emptied = sa.update(BatchLineRow).where(*answered).values(answer=None, key_id=None)
     counts["batch_answers"] += _changed(settings, emptied)
+
+
+def _quotes(settings: Settings, workspace: str, before: datetime) -> int:
+    """Take out of the ledger what providers wrote about calls and what members of ensembles answered."""
+    calls = LlmCallRow
+    quoting = sa.or_(
+        sa.cast(calls.attempts, sa.Text).like('%"message"%'),
+        sa.cast(calls.extra, sa.Text).like('%"answer"%'),
+        sa.cast(calls.extra, sa.Text).like("%did not judge: %"),
+    )
+    # Most calls were answered at once, and have nothing of the kind.
+    unusual = sa.or_(calls.strategy == "ensemble", calls.outcome != "ok", sa.func.json_array_length(calls.attempts) > 1)
+    query = (
+        sa.select(calls.seq, calls.attempts, calls.extra)
+        .where(calls.workspace == workspace, calls.at < before, unusual, quoting)
+        .limit(_PORTION)
+    )
+    with session(settings, readonly=True) as opened:
+        found = opened.execute(query).all()
+    changes = [
+        {"old": seq, "attempts": unquoted(attempts), "extra": None if extra is None else dict(wordless(extra))}
+        for seq, attempts, extra in found
+    ]
+    if changes:
+        with session(settings) as opened:
+            # By the table: who was summed up meanwhile is not missed.
+            table = sa.inspect(calls).local_table
+            opened.connection().execute(sa.update(table).where(table.c.seq == sa.bindparam("old")), changes)
+    return len(changes)
+
+
+def unquoted(attempts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Attempts of a line without what providers wrote."""
+    return [{name: value for name, value in one.items() if name != "message"} for one in attempts]
 
 
 def _changed(settings: Settings, statement: Any) -> int:

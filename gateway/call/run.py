@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from gateway.account.record import Attempt, CallRecord, Outcome
+from gateway.account.record import Attempt, CallRecord, Outcome, wordless
 from gateway.choose.decision import Decision, Ranked, Task
 from gateway.prompt import Prompt
 from gateway.usage import Usage
@@ -99,6 +99,8 @@ class Run:
         prompt, decision, task = self.prompt, self.decision, self.task
         model = self.current.model if self.current is not None else None
         latency = self.elapsed_ms()
+        # Words are kept where the workspace wants them plain, and nowhere else.
+        plain = self.workspace.keep == "plain"
         return CallRecord(
             id=prompt.id,
             at=self.at,
@@ -130,9 +132,9 @@ class Run:
             batch=self.batch,
             request_id=prompt.request_id,
             tags=prompt.options.tags,
-            attempts=tuple(self.attempts),
+            attempts=tuple(self.attempts) if plain else tuple([one.wordless() for one in self.attempts]),
             decision=decision.explain() if decision is not None else None,
-            extra=self.extra,
+            extra=self.extra if plain else wordless(self.extra),
         )
 
     def merit(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import zlib
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any
 
 import orjson
@@ -274,12 +275,12 @@ def test_retention_takes_what_is_too_old_and_nothing_else(
     live(encrypting, "new", now - timedelta(days=6), 5)
     live(encrypting, "old", now - timedelta(days=8), 5)
     spent = llm_calls.usage(encrypting, by=("user", "day"))
-    nothing = {"contents": 0, "conversations": 0, "comments": 0, "batch_answers": 0, "calls": 0}
+    nothing = {"contents": 0, "conversations": 0, "comments": 0, "quotes": 0, "batch_answers": 0, "calls": 0}
     # Nobody made the workspace: what is kept goes after thirty days, calls never.
     assert enforce(encrypting, now) == nothing
     Workspaces(encrypting).put("w", {"contents_days": 7, "calls_days": 7, "keep": "encrypted"})
     done = enforce(encrypting, now)
-    assert done == {"contents": 5, "conversations": 1, "comments": 2, "batch_answers": 1, "calls": 5}
+    assert done == {"contents": 5, "conversations": 1, "comments": 2, "quotes": 5, "batch_answers": 1, "calls": 5}
     assert enforce(encrypting, now) == nothing
     assert count(encrypting, LlmContentRow) == count(encrypting, LlmCallRow) == 5
     assert count(encrypting, FeedbackRow) == 4
@@ -291,6 +292,42 @@ def test_retention_takes_what_is_too_old_and_nothing_else(
     later = enforce(encrypting, now + timedelta(days=100))
     assert (later["contents"], later["calls"]) == (5, 5)
     assert enforce(encrypting, now + timedelta(days=200)) == nothing
+
+
+def test_what_providers_and_members_said_goes_with_the_words(on_both: Settings) -> None:
+    now = utc_now()
+    votes = [{"answer": WORDS[1], "models": ["x/1", "y/1"], "weight": 2.0}]
+    told = {
+        "failed": ((Attempt("x/1", 0, 1, "refused", 400, f"x answered 400: {WORDS[4]}.", 7),), {}),
+        "ensemble": ((), {"ensemble": {"rule": "majority", "votes": votes}, "judge": f"j did not judge: {WORDS[4]}"}),
+        "ok": ((Attempt("x/1", 0, 1),), {"left_out": ["y/1"]}),
+    }
+    ledger = Ledger(on_both)
+    ledger.start()
+    ids: dict[str, str] = {}
+    for (name, (attempts, extra)), days in product(told.items(), (1, 9)):
+        ids[f"{name} {days}"] = call = new_id()
+        at = now - timedelta(days=days)
+        strategy, outcome = ("ensemble", "ok") if name == "ensemble" else ("auto", name)
+        record = CallRecord(call, at, Tenant("w"), "chat", "auto", strategy, outcome, attempts=attempts, extra=extra)  # type: ignore[arg-type]
+        ledger.close_call(record)
+    ledger.close()
+    Workspaces(on_both).put("w", {"contents_days": 7, "keep": "plain"})
+    assert enforce(on_both, now)["quotes"] == 2
+    assert enforce(on_both, now)["quotes"] == 0
+    lines = {name: llm_calls.get(on_both, call) for name, call in ids.items()}
+    for name, line in lines.items():
+        kept = WORDS[4] in str(line["attempts"]) or WORDS[1] in str(line["extra"])
+        assert kept is (name in ("failed 1", "ensemble 1"))
+        assert WORDS[4] not in str(line) or name.endswith(" 1")
+    assert lines["failed 9"]["attempts"] == [
+        {"model": "x/1", "started_ms": 0, "took_ms": 1, "failure": "refused", "status": 400, "cost": 7e-9}
+    ]
+    assert lines["ensemble 9"]["extra"] == {
+        "ensemble": {"rule": "majority", "votes": [{"models": ["x/1", "y/1"], "weight": 2.0}]},
+        "judge": "j did not judge",
+    }
+    assert lines["ok 9"]["extra"] == {"left_out": ["y/1"]}
 
 
 def test_a_workspace_may_keep_for_ever(settings: Settings) -> None:
