@@ -39,7 +39,7 @@ def headers_of(run: Run) -> list[tuple[bytes, bytes]]:
     """What the gateway says about a call before its end."""
     headers = [
         (b"x-merit-id", run.prompt.id.encode()),
-        (b"x-merit-attempts", b"%d" % len(run.attempts)),
+        (b"x-merit-attempts", b"%d" % run.tried),
         (b"x-merit-cache", (run.cache or "miss").encode()),
     ]
     if run.current is not None:

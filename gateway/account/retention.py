@@ -113,7 +113,7 @@ def _quotes(settings: Settings, workspace: str, before: datetime) -> int:
     if changes:
         with session(settings) as opened:
             # By the table: who was summed up meanwhile is not missed.
-            table = sa.inspect(calls).local_table
+            table: Any = calls.__table__
             opened.connection().execute(sa.update(table).where(table.c.seq == sa.bindparam("old")), changes)
     return len(changes)
 

@@ -36,6 +36,7 @@ class Run:
     ticket : what was taken of rate limits.
     member : of an ensemble: the ensemble's reservation pays.
     on_members : what it used and cost stands on the lines of its members, not on its own.
+    members_tried : attempts of all members of an ensemble together.
     bare : a provider refused the reasoning in the thread, and is asked without it.
     extra : JSON-ready, stored with the call and told to the caller.
     """
@@ -64,6 +65,7 @@ class Run:
     thread: Thread | None = None
     member: bool = False
     on_members: bool = False
+    members_tried: int = 0
     closed: bool = False
     bare: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
@@ -72,6 +74,11 @@ class Run:
     def cost(self) -> int:
         """Nanos so far, all attempts together."""
         return sum(self.spent.values())
+
+    @property
+    def tried(self) -> int:
+        """Calls of providers so far, those of members among them."""
+        return len(self.attempts) + self.members_tried
 
     def charge(self, provider: str, nanos: int) -> None:
         self.spent[provider] = self.spent.get(provider, 0) + nanos
@@ -146,7 +153,7 @@ class Run:
             "strategy": decision.strategy if decision is not None else None,
             "reason": decision.reason if decision is not None else None,
             "cost": self.cost / 1e9,
-            "attempts": len(self.attempts),
+            "attempts": self.tried,
             "cache": self.cache,
             "task": {"complexity": self.task.complexity, "domain": self.task.domain},
             "usage_estimated": self.usage.estimated,

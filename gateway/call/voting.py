@@ -162,6 +162,7 @@ class Voting:
         for one in members:
             for provider, nanos in one.spent.items():
                 run.charge(provider, nanos)
+        run.members_tried = sum(len(one.attempts) for one in members)
         run.upstream_s += max((one.upstream_s for one in members), default=0.0)
         run.on_members = True
 

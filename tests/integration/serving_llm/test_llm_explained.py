@@ -80,8 +80,12 @@ def test_a_workspace_that_keeps_nothing_has_no_words(api: Api) -> None:
 
 
 def test_an_ensemble_tells_its_members(api: Api) -> None:
-    call = api.chat("application@north", model="ensemble/majority")
+    body = {"model": "ensemble/majority", "messages": HELLO}
+    answer = api.ask("application@north", "POST", "/v1/chat/completions", json=body)
+    told = api.told(answer)["merit"]
+    call = told["id"]
     found = api.get("application@north", f"/v1/llm/runs/{call}")
+    assert told["attempts"] == int(answer.headers["x-merit-attempts"]) == len(found["members"])
     assert found["strategy"] == "ensemble"
     assert len(found["members"]) >= 2
     assert {one["parent"] for one in found["members"]} == {call}
