@@ -78,7 +78,8 @@ def set_budget(
         return
     who = f"{scope.value} {subject}" if subject else f"each {scope.value}"
     where = f" in {workspace}" if workspace and scope is not Scope.workspace else ""
-    screen.print(f"{made['id']}: {who}{where}, ${amount:,.2f} a {chosen.value}, then {action.value}.", highlight=False)
+    told = f"{who}{where}, ${_dollars(amount)} a {chosen.value}, then {action.value}."
+    screen.print(f"{made['id']}: {told}", highlight=False)
 
 
 @app.command("remove")
@@ -89,6 +90,11 @@ def remove(
     """Remove a budget; what was spent stays in the ledger."""
     Api(url).delete(f"/v1/budgets/{budget_id}")
     screen.print(f"Budget {budget_id} is removed.", highlight=False, markup=False)
+
+
+def _dollars(amount: float) -> str:
+    """With cents, and with as many digits as a small amount needs."""
+    return f"{amount:,.2f}" if round(amount, 2) == amount else f"{amount:,.9f}".rstrip("0")
 
 
 def _existing(api: Api, what: dict[str, Any]) -> str | None:

@@ -15,6 +15,7 @@ from gateway.account.ledger import Ledger
 from gateway.account.record import CallRecord, Outcome
 from gateway.call.run import Run
 from gateway.choose.decision import Ranked
+from gateway.choose.virtual import Strategy
 from store.errors import BudgetExceeded
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Payment:
                 continue
             run.extra["downgraded"] = f"{refused.message} {choice.model.id} answers instead of {choices[0].model.id}."
             return choice
+        if run.decision is not None and run.decision.strategy == Strategy.EXPLICIT and not run.prompt.options.fallbacks:
+            refused.remedy = f"Let a cheaper model answer with merit.fallbacks = true. {refused.remedy}"
         raise refused
 
     async def reserve_together(self, run: Run, amounts: Mapping[str, int]) -> None:

@@ -52,7 +52,7 @@ def failed(
 def late(run: Run) -> DeadlineExceeded:
     """The caller's time is up."""
     return DeadlineExceeded(
-        f"{run.prompt.model!r} was not answered within the time given, {run.elapsed_ms() / 1000:.1f} s.",
+        f"{run.prompt.model!r} was not answered within the time given: {run.elapsed_ms() / 1000:.3g} s are over.",
         remedy="Give it more time in `merit.timeout_s`, or choose a faster model (`fastest`).",
         field="merit.timeout_s",
         details={"attempts": [one.explain() for one in run.attempts]},

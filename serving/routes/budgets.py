@@ -12,6 +12,7 @@ from gateway.money import dollars, nanos
 from serving.access import Caller
 from serving.audited import note
 from serving.dependencies import GatewayDep, GatewayServices, WorkspaceAdmin, WorkspaceAnalyst
+from serving.known_query import ONLY_KNOWN
 from serving.llm_scope import scope_of
 from serving.moments import Moment
 from store import budgets as stored
@@ -19,7 +20,7 @@ from store import keys
 from store.budgets import Action, Budget, Period, Scope
 from store.errors import AccessDenied, UnknownEntity
 
-router = APIRouter(prefix="/v1/budgets", tags=["Money"])
+router = APIRouter(prefix="/v1/budgets", tags=["Money"], dependencies=[ONLY_KNOWN])
 
 Id = Annotated[str, Path(description="Id of a budget", pattern="^[0-9a-f]{32}$")]
 Dollars = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
@@ -41,7 +42,9 @@ class BudgetRequest(BaseModel):
     )
     period: Period | None = Field(None, description="UTC; default: month, of a request the request")
     action: Action = Field(
-        "refuse", description="At its end: alert tells, downgrade takes a cheaper model, refuse answers 402"
+        "refuse",
+        description="At its end: alert tells, downgrade takes a cheaper model (for a model that is named only where "
+        "`merit.fallbacks` lets another one answer), refuse answers 402",
     )
 
 

@@ -16,12 +16,13 @@ from gateway.call.conversations import Conversation, Conversations, described
 from gateway.prompt import Tenant
 from serving.access import Caller
 from serving.dependencies import Application, GatewayDep, GatewayServices
+from serving.known_query import ONLY_KNOWN
 from serving.llm_scope import own_workspace
 from serving.moments import Moment
 from serving.prompts import MOST_MESSAGES
 from store.errors import AccessDenied, SettingsError, StateConflict
 
-router = APIRouter(prefix="/v1/llm/conversations", tags=["LLM gateway"])
+router = APIRouter(prefix="/v1/llm/conversations", tags=["LLM gateway"], dependencies=[ONLY_KNOWN])
 
 Id = Annotated[str, Path(description="Id of a conversation", pattern="^[0-9a-f]{32}$")]
 Workspace = Annotated[

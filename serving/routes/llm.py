@@ -11,6 +11,7 @@ from starlette.responses import Response
 from serving import llm_runs, llm_state
 from serving.dependencies import Analyst, Application, GatewayDep, GatewayServices
 from serving.direct import DirectRoute, documented
+from serving.known_query import ONLY_KNOWN
 from serving.llm_answers import JsonBytes
 from serving.llm_runs import RunDetail, RunPage
 from serving.llm_scope import scope_of
@@ -19,7 +20,7 @@ from serving.moments import GivenMoment
 from serving.prompts import prompt_of, read_json
 from serving.routes.chat import ChatRequest
 
-router = APIRouter(prefix="/v1/llm", tags=["LLM gateway"])
+router = APIRouter(prefix="/v1/llm", tags=["LLM gateway"], dependencies=[ONLY_KNOWN])
 direct = APIRouter(prefix="/v1/llm", tags=["LLM gateway"], route_class=DirectRoute)
 
 Name = Annotated[str | None, Query(max_length=256)]

@@ -14,6 +14,7 @@ from gateway.choose.preferences import Preferences
 from serving.access import Caller
 from serving.audited import note
 from serving.dependencies import Application, GatewayDep, GatewayServices
+from serving.known_query import ONLY_KNOWN
 from serving.llm_runs import JudgementAnswer, judgement, line_of
 from serving.llm_scope import own_workspace, scope_of
 from serving.moments import GivenMoment
@@ -21,7 +22,7 @@ from store import llm_feedback
 from store.errors import AccessDenied
 from store.pages import storable
 
-router = APIRouter(prefix="/v1/llm", tags=["LLM gateway"])
+router = APIRouter(prefix="/v1/llm", tags=["LLM gateway"], dependencies=[ONLY_KNOWN])
 
 LONGEST_TEXT = 200_000
 Name = Annotated[str, Field(min_length=1, max_length=256)]

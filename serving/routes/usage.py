@@ -10,13 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.money import dollars
 from serving.dependencies import Application, GatewayDep
+from serving.known_query import ONLY_KNOWN
 from serving.llm_runs import flushed
 from serving.llm_scope import scope_of
 from serving.moments import GivenMoment, Moment
 from store.llm_usage import NAMES, PERIODS, usage
 from store.tables.base import utc_now
 
-router = APIRouter(prefix="/v1/usage", tags=["Money"])
+router = APIRouter(prefix="/v1/usage", tags=["Money"], dependencies=[ONLY_KNOWN])
 
 DAYS = 30
 Name = Annotated[str | None, Query(max_length=256)]

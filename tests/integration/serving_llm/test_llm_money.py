@@ -51,6 +51,25 @@ def test_a_budget_refuses_at_once_and_a_larger_one_lets_through(api: Api) -> Non
     assert run["error"] == "BudgetExceeded"
 
 
+def test_a_named_model_is_replaced_by_a_cheaper_one_only_where_the_caller_lets_it(api: Api) -> None:
+    user = api.name("saver")
+    body = {"scope": "user", "subject": user, "amount": 0.0001, "workspace": "north", "action": "downgrade"}
+    api.post("admin@north", "/v1/budgets", body)
+    chat = {"model": "simulated/large", "user": user, "messages": [{"role": "user", "content": "Hello"}]}
+    refused = api.ask("application@north", "POST", "/v1/chat/completions", json=chat)
+    assert refused.status_code == 402
+    assert refused.json()["remedy"].startswith("Let a cheaper model answer with merit.fallbacks = true.")
+    answer = api.ask("application@north", "POST", "/v1/chat/completions", json={**chat, "merit": {"fallbacks": True}})
+    assert "answers instead of simulated/large" in api.told(answer)["merit"]["downgraded"]
+    # A strategy has other models anyway, and says nothing of the kind where none of them fits.
+    poor = api.name("poor")
+    api.post("admin@north", "/v1/budgets", {**body, "subject": poor, "amount": 0.000000001})
+    strategy = {**chat, "user": poor, "model": "best", "merit": {"providers": ["simulated"]}}
+    refused = api.ask("application@north", "POST", "/v1/chat/completions", json=strategy)
+    assert refused.status_code == 402
+    assert "fallbacks" not in refused.json()["remedy"]
+
+
 def test_each_one_by_itself_and_the_alerts_it_gave(api: Api) -> None:
     workspace = api.name("alerts")
     api.join(workspace)
@@ -134,6 +153,7 @@ def test_usage_by_key_names_it(api: Api) -> None:
         ({"by": "day,month"}, "by"),
         ({"by": "model,model"}, "by"),
         ({"limit": 0}, "limit"),
+        ({"worksapce": "north"}, "worksapce"),
         ({"since": "soon"}, "since"),
         ({"until": "0001-01-01"}, "until"),
         ({"since": "9999-12-31T23:59:59.5"}, "since"),
