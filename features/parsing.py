@@ -17,7 +17,11 @@ MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "none", "null", "nil", "<na>"
 TRUE_WORDS = frozenset({"yes", "y", "true", "t", "1", "1.0", "on"})
 FALSE_WORDS = frozenset({"no", "n", "false", "f", "0", "0.0", "off"})
 
-_SYMBOLS = re.compile(r"[\s\u00a0'_€$£¥%]|EUR|USD|GBP", re.IGNORECASE)
+_SYMBOLS = re.compile(
+    r"[\s\u00a0'_€$£¥₹₽₺₩%]|EUR|USD|GBP|CHF|SEK|NOK|DKK|ISK|PLN|CZK|HUF|RON|TRY|JPY|CNY|INR|AUD|NZD|CAD|BRL|MXN|ZAR|"
+    r"kr\.?$|zł$|Kč$",
+    re.IGNORECASE,
+)
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMA_DECIMAL = re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d+|[+-]?\d+,(\d{1,2}|\d{4,})")
 _COMMA_WRITTEN = re.compile(r"[+-]?((\d+|\d{1,3}(\.\d{3})+)(,\d*)?|,\d+)([eE][+-]?\d+)?")
@@ -113,6 +117,15 @@ def as_flag(value: Any) -> float:
     if word in FALSE_WORDS:
         return 0.0
     raise ValueError(f"{value!r} is neither yes nor no")
+
+
+def missing_in(column: pd.Series) -> pd.Series:
+    """Which rows of a column hold nothing, words such as "n/a" included; bool with the index of `column`."""
+    if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
+        codes, levels = distinct(column)
+        empty = np.array([*(is_missing(level) for level in levels), True])
+        return pd.Series(empty[codes], index=column.index)
+    return column.isna()
 
 
 def distinct(series: pd.Series) -> tuple[NDArray[np.intp], list[Any]]:

@@ -20,7 +20,9 @@ _FORMATS = (
     "%G-W%V-%u",
 )  # fmt: skip
 _WEEK = re.compile(r"^\d{4}(-?)W\d{2}$", re.IGNORECASE)
-_OFFSET = re.compile(r"\d\d:\d\d[^+-]*((?:Z|[+-]\d\d(?::?\d\d)?))$")
+OFFSET = re.compile(r"\d\d:\d\d[^+-]*((?:Z|[+-]\d\d(?::?\d\d)?))$")
+"""A UTC offset, or Z, after a time of day; the first group."""
+
 _QUARTER = re.compile(r"^(\d{4})([ -]?Q)([1-4])$", re.IGNORECASE)
 Kind = Literal["text", "datetime", "integer"]
 
@@ -215,7 +217,7 @@ def _parse_texts(texts: pd.Series, notes: list[str], name: str) -> tuple[pd.Seri
         aware = loose if loose.notna().sum() > aware.notna().sum() else aware
     pattern = "iso-t" if texts.str.contains(r"\dT\d").all() else "iso"
     utc = aware.dt.tz_localize(None).astype("datetime64[ns]")
-    offsets = texts.str.extract(_OFFSET)[0]
+    offsets = texts.str.extract(OFFSET)[0]
     if not offsets.notna().any():
         return utc, Writing("text", pattern)
     if offsets.notna().all() and aware.notna().all():

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from features.parsing import as_number, as_text, as_times, dates_as_numbers, decimal_mark
+from features.parsing import as_number, as_text, decimal_mark, missing_in
 from features.reading import read_table
 from features.snapshot import write_dataset
+from models.pricing.adding_up import added_up
 from models.pricing.panel import complete, numbers, positive
+from models.pricing.periods import read_periods
+from models.pricing.unsold import with_unsold
 from store.dataset import DatasetRef
 from store.errors import EmptyData, InvalidValue, MissingColumn, WrongType
 
@@ -33,8 +37,11 @@ def prepare(
 ) -> tuple[DatasetRef, tuple[str, ...]]:
     """Read a table of sales, check every column that has a role, and write it as a data set below `folder`.
 
-    Rows of one product, segment, group and time are added up, their price being the mean weighted by quantity; nothing
-    is dropped without a word. A date is read as one; other numbers in the time column number the periods.
+    Rows of one product, segment, group and time are added up, their price being the mean weighted by quantity. Where
+    the list seems to hold sales alone, periods without one are put back (`models.pricing.unsold`). Rows that say
+    nothing of demand are left out and counted in the notes: where product, price, quantity, time, group or segment is
+    missing, where nothing was asked (a gift), and returns. A date is read as one; other numbers in the time column
+    number the periods.
 
     Parameters
     ----------
@@ -72,12 +79,13 @@ def prepare(
         instruments,
     )
     _check(frame, roles)
+    frame, notes = _usable(frame, roles)
     clean = pd.DataFrame(index=frame.index)
     for role, name in roles.items():
         if role in ("product", "group", "segment"):
             clean[name] = _named(frame[name], role)
         elif role == "time":
-            clean[name] = _time(frame[name])
+            clean[name] = read_periods(frame[name], notes)
         elif role in ("price", "quantity"):
             clean[name] = positive(_numeric(frame[name], role), role, zero=role == "quantity")
         elif role.startswith("instrument"):
@@ -93,9 +101,10 @@ def prepare(
             field=quantity,
             value=0,
         )
-    clean, merged = _merged(clean, roles)
+    clean, merged = added_up(clean.reset_index(drop=True), roles)
+    clean, put_back = with_unsold(clean, roles)
     ref = write_dataset(clean, folder, roles=roles, source=Path(str(source)).name)
-    return ref, (*_about(clean, roles), *merged)
+    return ref, (*notes, *_about(clean, roles), *merged, *put_back)
 
 
 def _roles(single: Mapping[str, str | None], controls: Sequence[str], instruments: Sequence[str]) -> dict[str, str]:
@@ -133,6 +142,33 @@ def _check(frame: pd.DataFrame, roles: Mapping[str, str]) -> None:
             hint = f"Did you mean {near[0]!r}?" if near else f"Columns: {', '.join(map(str, frame.columns[:30]))}."
             option = role.split(":")[0]
             raise MissingColumn(f"There is no column {name!r} (--{option}).", remedy=hint, field=name)
+
+
+def _usable(frame: pd.DataFrame, roles: Mapping[str, str]) -> tuple[pd.DataFrame, list[str]]:
+    """The rows that say something of demand, under their own numbers, and how many were left out and why.
+
+    Where that would be half of the rows or more, all are kept: what reads the column refuses it by name, for then it is
+    rather another column that was meant.
+    """
+    rows = len(frame)
+    notes: list[str] = []
+    kept = np.ones(rows, dtype=bool)
+
+    def leave(lost: NDArray[np.bool_], why: str) -> None:
+        nonlocal kept
+        count = int((lost & kept).sum())
+        if count and 2 * int(lost.sum()) < rows:
+            kept &= ~lost
+            notes.append(f"Left out, since {why}: {count} of {rows} rows.")
+
+    for role in ("product", "price", "quantity", "time", "group", "segment"):
+        if name := roles.get(role):
+            leave(missing_in(frame[name]).to_numpy(dtype=bool), f"{name} is missing")
+    price, quantity = (_numeric(frame[roles[role]], role).to_numpy(np.float64, na_value=np.nan)
+                       for role in ("price", "quantity"))  # fmt: skip
+    leave(price <= 0, f"{roles['price']} is not above zero")
+    leave(quantity < 0, f"{roles['quantity']} is negative, as of goods given back")
+    return frame[kept], notes
 
 
 def _named(series: pd.Series, role: str) -> pd.Series:
@@ -184,65 +220,6 @@ def _control(series: pd.Series) -> pd.Series:
     return pd.Series([as_text(value) or "" for value in series], index=series.index, dtype="str")
 
 
-def _time(series: pd.Series) -> pd.Series:
-    name = str(series.name)
-    if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series):
-        values = complete(series, "time")
-        form = dates_as_numbers(name, values)
-        if form in ("YYYYMMDD", "YYYYMM"):
-            texts = pd.Series(values.astype(np.int64).astype(str), index=series.index)
-            read = pd.to_datetime(texts, format="%Y%m%d" if form == "YYYYMMDD" else "%Y%m")
-            return read.astype("datetime64[us]")
-        return pd.Series(values, index=series.index)
-    moments = as_times(series)
-    lost = moments.isna().to_numpy()
-    if lost.any():
-        at = int(np.flatnonzero(lost)[0])
-        raise InvalidValue(
-            f"{name} (time) is no date in {int(lost.sum())} of {len(series)} rows, first {series.iloc[at]!r} in row "
-            f"{at + 1}.",
-            remedy="Write dates as 2026-03-01, number the periods, or leave --time out.",
-            field=name,
-            value=str(series.iloc[at]),
-        )
-    days: pd.Series = moments.dt.normalize()
-    return days
-
-
-def _merged(frame: pd.DataFrame, roles: Mapping[str, str]) -> tuple[pd.DataFrame, list[str]]:
-    """One row per product, segment, group and time."""
-    time = roles.get("time")
-    if not time:
-        return frame, []
-    keys = [roles[role] for role in ("product", "segment", "group", "time") if role in roles]
-    if not frame.duplicated(keys).any():
-        return frame, []
-    price, quantity = roles["price"], roles["quantity"]
-    # Rows that sold nothing count a little, so that their price is not lost where all of them sold nothing.
-    weight = frame[quantity] + 1e-9 * max(1.0, float(frame[quantity].mean()))
-    grouped = frame.groupby(keys, sort=True, dropna=False)
-    sums = weight.groupby([frame[key] for key in keys], sort=True, dropna=False).sum()
-    found = pd.DataFrame({quantity: grouped[quantity].sum()})
-    for role, name in roles.items():
-        if name in keys or name == quantity:
-            continue
-        if pd.api.types.is_numeric_dtype(frame[name]):
-            known = frame[name].notna()
-            top = (frame[name].fillna(0.0) * weight).groupby([frame[key] for key in keys], sort=True).sum()
-            bottom = weight.where(known, 0.0).groupby([frame[key] for key in keys], sort=True).sum()
-            found[name] = top / (sums if role == "price" else bottom.where(bottom > 0))
-        else:
-            found[name] = grouped[name].first()
-    spread = grouped[price].agg(lambda values: values.max() / values.min() - 1)
-    differing = int((spread > 0.01).sum())
-    notes = [
-        f"{len(frame)} rows were added up to {len(found)}, one for each {', '.join(keys)}; in {differing} of them "
-        f"{price} differed and its mean was taken."
-        + ("" if "group" in roles else " If the rows are different shops or customers, name them with --group.")
-    ]
-    return found.reset_index()[list(frame.columns)], notes
-
-
 def _about(frame: pd.DataFrame, roles: Mapping[str, str]) -> list[str]:
     product, price, quantity = roles["product"], roles["price"], roles["quantity"]
     levels = frame.groupby(product)[price].nunique()
@@ -261,7 +238,7 @@ def _about(frame: pd.DataFrame, roles: Mapping[str, str]) -> list[str]:
     if not time:
         notes.append("Without --time a row counts as one week, and neither trend nor season can be told from prices.")
     elif pd.api.types.is_numeric_dtype(frame[time]):
-        notes.append(f"{time} holds numbers, not dates: they are taken as weeks.")
+        notes.append(f"{time} holds numbers, not dates: they are taken as weeks; where they are not, write dates.")
     lost = {
         name: int(frame[name].isna().sum())
         for role, name in roles.items()

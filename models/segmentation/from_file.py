@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from features.contracts.contract import suggestion
-from features.parsing import as_number, as_text, as_times, decimal_mark, distinct, is_missing, month_comes_first
+from features.dates import read_dates
+from features.parsing import as_number, as_text, decimal_mark, distinct, missing_in
 from features.reading import read_table
 from features.snapshot import read_dataset, write_dataset
-from features.time_stamps import read_stamps
 from features.views.behaviour_purchases import purchases_frame
 from models.segmentation.model import SegmentationModel
 from store.dataset import DatasetRef
@@ -122,16 +122,16 @@ def read_purchases(source: str | Path, *, entity: str, time: str, amount: str) -
         raise InvalidValue(f"One column has two roles: {roles}.", remedy="Give each role a column of its own.")
     frame = frame[list(roles.values())]
     notes: list[str] = []
-    missing = pd.DataFrame({role: _missing(frame[column]) for role, column in roles.items()})
+    missing = pd.DataFrame({role: missing_in(frame[column]) for role, column in roles.items()})
     frame = _without(frame, missing, roles, notes)
     made = pd.DataFrame(
         {
             "entity": _texts(frame[entity]),
-            "date": _dates(frame[time], time, notes),
+            "date": read_dates(frame[time], time, notes),
             "amount": _amounts(frame[amount], amount),
         }
     )
-    return _within_time(made, time, notes), notes
+    return _within_time(made.reset_index(drop=True), time, notes), notes
 
 
 def score_present(model: SegmentationModel, ref: DatasetRef, entity: str) -> pd.DataFrame:
@@ -158,14 +158,6 @@ def score_present(model: SegmentationModel, ref: DatasetRef, entity: str) -> pd.
     return out.sort_values(["value", entity], ascending=[False, True], kind="stable", ignore_index=True)
 
 
-def _missing(column: pd.Series) -> pd.Series:
-    if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
-        codes, levels = distinct(column)
-        empty = np.array([*(is_missing(level) for level in levels), True])
-        return pd.Series(empty[codes], index=column.index)
-    return column.isna()
-
-
 def _without(frame: pd.DataFrame, missing: pd.DataFrame, roles: dict[str, str], notes: list[str]) -> pd.DataFrame:
     rows = len(frame)
     for role, column in roles.items():
@@ -178,7 +170,7 @@ def _without(frame: pd.DataFrame, missing: pd.DataFrame, roles: dict[str, str], 
             )
         if lost:
             notes.append(f"Left out, since {column} is missing: {lost} of {_rows(rows)}.")
-    kept = frame[~missing.any(axis=1)].reset_index(drop=True)
+    kept = frame[~missing.any(axis=1)]
     if kept.empty:
         raise EmptyData("No row has a customer, a date and an amount.", remedy="Check the columns that were named.")
     return kept
@@ -188,41 +180,6 @@ def _texts(column: pd.Series) -> pd.Series:
     codes, levels = distinct(column)
     names = np.array([as_text(level) for level in levels], dtype=object)
     return pd.Series(names[codes], index=column.index, dtype="str")
-
-
-def _dates(column: pd.Series, name: str, notes: list[str]) -> pd.Series:
-    try:
-        values, writing, told = read_stamps(column, name, freq_kind="fixed")
-    except InvalidValue:
-        if pd.api.types.is_numeric_dtype(column):
-            raise
-        writing = None
-    if writing is not None and pd.api.types.is_integer_dtype(values):
-        raise InvalidValue(
-            f"{name} holds numbers such as {column.iloc[0]}, which are no dates.",
-            remedy="Write dates as 2026-01-31, 20260131 or Unix time.",
-            field=name,
-        )
-    if writing is not None and not (writing.pattern.startswith("iso") and _iso(column).isna().any()):
-        notes += told
-        return values
-    loose = as_times(column)
-    if loose.isna().any():
-        bad = int(np.flatnonzero(loose.isna().to_numpy())[0])
-        raise InvalidValue(
-            f"Column {name!r}: {str(column.iloc[bad])[:80]!r} is no date that can be read "
-            f"({_rows(int(loose.isna().sum()))} in all).",
-            remedy="Write dates as 2026-01-31, or remove the row.",
-            field=name,
-            value=str(column.iloc[bad])[:80],
-        )
-    which = "month" if month_comes_first(column.astype("string")) else "day"
-    notes.append(f"{name} is written in several ways; where day and month could be either, the {which} was read first.")
-    return loose
-
-
-def _iso(column: pd.Series) -> pd.Series:
-    return pd.to_datetime(column.astype("string"), errors="coerce", format="ISO8601", utc=True)
 
 
 def _amounts(column: pd.Series, name: str) -> pd.Series:

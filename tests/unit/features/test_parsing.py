@@ -21,6 +21,8 @@ from features.parsing import as_flag, as_number, as_text, as_times, decimal_mark
         ("1,234,567.5", 1234567.5),
         ("50%", 0.5),
         ("€ 12.50", 12.5),
+        ("63.91 kr", 63.91),
+        ("CHF 12.50", 12.5),
         ("-3e2", -300.0),
         (True, 1.0),
         (3, 3.0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -44,6 +45,55 @@ def test_rows_of_one_moment_are_added_up_and_said_so(tmp_path: Path) -> None:
     assert any("4 rows were added up to 2" in note and "--group" in note for note in notes)
 
 
+def test_rows_that_say_nothing_of_demand_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = "".join(f"a,{5 + w % 2},{20 + w},2025-03-{w:02d}\n" for w in range(1, 25))
+    odd = "a,,3,2025-04-01\na,5,n/a,2025-04-02\n ,5,3,2025-04-03\na,0,3,2025-04-04\na,5,-2,2025-04-05\na,5,3,-\n"
+    frame, notes, _ = _prepare(tmp_path, "item,price,qty,day\n" + odd + rows, time="day")
+    assert len(frame) == 24
+    assert notes[:6] == tuple(
+        f"Left out, since {why}: 1 of 30 rows."
+        for why in (
+            "item is missing",
+            "price is missing",
+            "qty is missing",
+            "day is missing",
+            "price is not above zero",
+            "qty is negative, as of goods given back",
+        )
+    )
+    # What cannot be read is named by its row in the file, whatever was left out before it.
+    with pytest.raises(InvalidValue, match="'day', row 31: 'soon'"):
+        _prepare(tmp_path, "item,price,qty,day\n" + odd + rows + "a,5,3,soon\n", time="day")
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (lambda day: f"{day:%Y-W%V}", ""),
+        (lambda day: str(int(day.timestamp())), "was read as Unix time"),
+        (lambda day: str(int(day.timestamp()) * 1000), "was read as Unix time"),
+        (lambda day: f"{day:%Y%m%d}", "was read as YYYYMMDD"),
+        # Local midnights: the day that begins there, not the one that has not ended in Greenwich.
+        (lambda day: day.tz_localize("Europe/Berlin").isoformat(), ""),
+        (lambda day: f"{day:%d.%m.%Y}", ""),
+    ],
+)
+def test_days_are_read_however_they_are_written(tmp_path: Path, written: Any, said: str) -> None:
+    days = pd.date_range("2025-01-06", periods=30, freq="7D", unit="us")
+    rows = "".join(f"a,{5 + at % 2},{20 + at},{written(day)}\n" for at, day in enumerate(days))
+    frame, notes, _ = _prepare(tmp_path, "item,price,qty,t\n" + rows, time="t")
+    assert frame["t"].tolist() == days.tolist()
+    assert said in " ".join(notes)
+    assert "taken as weeks" not in " ".join(notes)
+
+
+def test_years_are_dates_and_other_numbers_are_periods(tmp_path: Path) -> None:
+    for begin, first in ((2001, pd.Timestamp("2001-01-01")), (1, 1)):
+        rows = "".join(f"a,{5 + at % 2},{20 + at},{begin + at}\n" for at in range(20))
+        frame, _, _ = _prepare(tmp_path, "item,price,qty,t\n" + rows, time="t")
+        assert frame["t"].iloc[0] == first
+
+
 def test_notes_tell_what_cannot_be_known(tmp_path: Path) -> None:
     text = "item,week,price,qty,rival\n" + "".join(f"a,{w},5,{w},{'' if w == 3 else 4}\n" for w in range(1, 9))
     _, notes, _ = _prepare(tmp_path, text, time="week", competitor="rival")
@@ -72,7 +122,7 @@ def test_notes_tell_what_cannot_be_known(tmp_path: Path) -> None:
         ("item,price,qty\na,0,2\n", {}, InvalidValue, "price (price) is not above zero"),
         ("item,price,qty\na,1,0\na,2,0\n", {}, InvalidValue, "nothing was ever sold"),
         ("item,price,qty\n,1,2\na,1,2\n", {}, InvalidValue, "item (product) is missing in 1 of 2 rows"),
-        ("item,price,qty,d\na,1,2,2025-01-01\na,1,2,soon\n", {"time": "d"}, InvalidValue, "'soon' in row 2"),
+        ("item,price,qty,d\na,1,2,2025-01-01\na,1,2,soon\n", {"time": "d"}, InvalidValue, "'d', row 2: 'soon'"),
         ("item,price,qty\na,1,2\n", {"quantity": "price"}, InvalidValue, "two roles"),
         ("item,price,price,qty\na,1,2,3\n", {}, DataError, "price"),
     ],
