@@ -30,7 +30,7 @@ from models.families import Spec
 from models.lifecycle.family import FitsInPieces
 from models.lifecycle.gate import GatePolicy
 from models.lifecycle.registration import Judgement, Outcome, summary
-from models.lifecycle.stages import Fitted, Judged, split_rule
+from models.lifecycle.stages import Fitted, Judged, check_family, split_rule
 from models.lifecycle.training import run_folder
 from store.dataset import DatasetRef, SnapshotRef
 from store.errors import ValidationFailed
@@ -94,6 +94,7 @@ def train_family(
 
     Raises
     ------
+    InvalidValue : the name is that of a model of another family.
     ValidationFailed : a critical check of a table failed; nothing was trained.
     EmptyData : nothing was known at `as_of`.
     TrainingError : no candidate could be fitted.
@@ -113,6 +114,7 @@ def _train(
     source: Source | None,
 ) -> Trained:
     settings = current_settings()
+    check_family(settings, spec)
     run_id = str(runtime.flow_run.id)
     folder = run_folder(settings, spec.name, run_id)
     family = spec.build()

@@ -26,7 +26,7 @@ from models.lifecycle.evaluation import Evaluation
 from models.lifecycle.family import Candidate, FitsInPieces, Metric, Model, ModelFamily
 from models.lifecycle.gate import GatePolicy, GateReport, decide
 from store.dataset import DatasetRef
-from store.errors import DataError, MeritError, TrainingError
+from store.errors import DataError, InvalidValue, MeritError, TrainingError, UnknownModel
 from store.registry import Registry
 from store.settings import Settings
 
@@ -158,6 +158,26 @@ def judge(spec: Spec, fitted: Fitted, ref: DatasetRef, folder: Path) -> Judged:
         raise  # the holdout is at fault
     except Exception as error:  # noqa: BLE001 - as in `fit`: the reason is kept and shown
         return Judged(fitted.candidate, "", _one_line(error))
+
+
+def check_family(settings: Settings, spec: Spec) -> None:
+    """Models of two families under one name would take each other's place: what serves one cannot serve the other.
+
+    Raises
+    ------
+    InvalidValue : the name is that of a registered model of another family.
+    """
+    try:
+        known = Registry(settings).model(spec.name).tags.get("family")
+    except UnknownModel:
+        return
+    if known not in (None, spec.family):
+        raise InvalidValue(
+            f"{spec.name} is a {known} model; a {spec.family} model cannot compete for its place.",
+            remedy=f"Choose another name, such as --name {spec.family}-own.",
+            field="name",
+            value=spec.name,
+        )
 
 
 def judge_champion(settings: Settings, spec: Spec, ref: DatasetRef, folder: Path) -> Incumbent:

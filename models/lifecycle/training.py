@@ -47,9 +47,11 @@ def train(
 
     Raises
     ------
+    InvalidValue : the name is that of a model of another family.
     DataError : the data do not fit the family.
     TrainingError : no candidate could be fitted.
     """
+    stages.check_family(settings, spec)
     folder = run_folder(settings, spec.name)
     names = stages.candidate_names(spec)
     total = 2 * len(names) + 4

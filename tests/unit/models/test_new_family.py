@@ -20,6 +20,7 @@ from features.snapshot import write_dataset
 from models.families import Spec
 from models.lifecycle.evaluation import Estimate, Evaluation
 from models.lifecycle.family import Candidate, Metric, Model, Split
+from models.lifecycle.gate import GatePolicy
 from models.lifecycle.registration import summary
 from models.lifecycle.training import train
 from store.dataset import DatasetRef, SnapshotRef
@@ -169,6 +170,17 @@ def test_a_new_family_is_trained_gated_registered_and_promoted(settings: Setting
     assert registry.alias("means-of-groups", "champion") == 1
     assert registry.alias("means-of-groups", "challenger") == 2
     assert [line.state for line in history(settings, "means-of-groups")] == ["done", "refused"]
+
+
+def test_a_name_belongs_to_one_family(settings: Settings, spec: Spec, tmp_path: Path) -> None:
+    ref = dataset(tmp_path, effect=2.0, seed=1)
+    train(settings, spec, ref, actor="ada")
+    other = Spec("churn", spec.name)
+    with pytest.raises(InvalidValue, match="means-of-groups is a means model; a churn model cannot") as caught:
+        # Whatever the policy says of champions that cannot be compared.
+        train(settings, other, ref, actor="ada", policy=GatePolicy(incomparable="promote"))
+    assert "--name churn-own" in caught.value.remedy
+    assert Registry(settings).alias("means-of-groups", "champion") == 1
 
 
 def test_no_effect_no_champion(settings: Settings, spec: Spec, tmp_path: Path) -> None:
