@@ -204,7 +204,8 @@ def _stated(
     for model_id, given in _tables(told, "models", problems).items():
         place = f'models."{model_id}"'
         section = problems.parsed(ModelSection, place, given)
-        if section is not None and not check_names(place, section, problems):
+        looked_at = section or problems.sound(ModelSection, given)
+        if looked_at is not None and not check_names(place, looked_at, problems):
             section = None
         provider, slash, name = model_id.partition("/")
         if not slash or not name:

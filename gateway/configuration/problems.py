@@ -63,6 +63,21 @@ class Problems:
                 self.found.append(_problem(kind, section, one))
             return None
 
+    @staticmethod
+    def sound(kind: type[Section], given: object) -> Section | None:
+        """What of a wrong section is right, to be looked at further; None where nothing can be told."""
+        if not isinstance(given, Mapping):
+            return None
+        left = dict(given)
+        # What is wrong may hide what else is: a second look at the rest.
+        for _ in range(2):
+            try:
+                return kind.model_validate(left)
+            except ValidationError as error:
+                wrong = {one["loc"][0] for one in error.errors(include_url=False) if one["loc"]}
+                left = {name: value for name, value in left.items() if name not in wrong}
+        return None
+
 
 def raise_for(problems: Sequence[Problem], source: str) -> None:
     """Do nothing where there is no problem.

@@ -72,6 +72,9 @@ class Reader:
             told = "is missing." if section.kind is None else f"{kind!r} is no kind of provider."
             known = did_you_mean(kind, presets())
             self.problems.add(place, "kind", told, f'{known} Whatever speaks like OpenAI is of kind = "openai".')
+            if section.base_url is not None:
+                # What no kind may have.
+                self._check_address(place, section.base_url, local=True)
             return None
         own_address = preset.base_url.format(simulator_port=self.settings.simulator_port)
         base_url = (section.base_url or own_address).rstrip("/")

@@ -40,11 +40,13 @@ def test_every_error_is_told_and_not_only_the_first(settings: Settings) -> None:
             [providers.openai]
             timout_s = 3
             [providers.anthropc]
+            base_url = "http://169.254.169.254/v1"
             [providers.mine]
             kind = "openai"
             base_url = "http://10.0.0.7/v1"
             [models."openai/gpt-5"]
             capabilities = ["tols"]
+            context = 0
             [models.gpt-5]
             [aliases]
             auto = "openai/gpt-5"
@@ -57,7 +59,7 @@ def test_every_error_is_told_and_not_only_the_first(settings: Settings) -> None:
     with pytest.raises(SettingsError) as raised:
         load_configuration(settings, environ={})
     message = str(raised.value)
-    assert f"{path} has 10 errors" in message
+    assert f"{path} has 12 errors" in message
     for told in (
         "gatewy: there is no such section. Did you mean gateway?",
         "[gateway] attempts: 0: input should be greater than or equal to 1.",
