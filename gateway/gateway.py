@@ -32,7 +32,7 @@ from gateway.call.run import Run
 from gateway.call.streaming import Streamed
 from gateway.call.threads import Thread, Threads
 from gateway.call.voting import Voting
-from gateway.choose.chooser import Chooser
+from gateway.choose.chooser import MOST_RANKED, Chooser
 from gateway.choose.decision import Decision, Ranked
 from gateway.choose.listing import described, permitted
 from gateway.choose.substitution import substituted, substitution
@@ -40,10 +40,7 @@ from gateway.choose.task import analyse
 from gateway.choose.virtual import Strategy
 from gateway.configuration.loading import Configuration
 from gateway.prompt import Prompt, Tenant
-from store.errors import (
-    NoCandidate,
-    UnknownLlm,
-)
+from store.errors import BudgetExceeded, NoCandidate, UnknownLlm
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +248,15 @@ class Gateway:
     def _longest_context(self) -> int:
         return max((one.context for one in self.parts.configuration.models.values()), default=0)
 
-    def _decide(self, run: Run, *, dry: bool = False) -> Decision:
+    def _decide(self, run: Run, *, dry: bool = False, most: int = MOST_RANKED) -> Decision:
         prompt, workspace = run.prompt, run.workspace
         if prompt.options.explore and not workspace.explore:
             prompt = replace(prompt, options=replace(prompt.options, explore=False))
         allowed = self._models_of(workspace.allowed_models, prompt.tenant.workspace, prompt.options.trial)
         try:
-            decision = self.parts.chooser.decide(prompt, run.task, allowed=allowed, stay=run.prompt.stay, dry=dry)
+            decision = self.parts.chooser.decide(
+                prompt, run.task, allowed=allowed, stay=run.prompt.stay, dry=dry, most=most
+            )
         except NoCandidate as none:
             if none.details.get("unavailable"):
                 self._say_when(none)
@@ -315,7 +314,16 @@ class Gateway:
         ranked = list(decision.ranked)
         if decision.strategy == Strategy.ENSEMBLE:
             return ranked
-        chosen = await self.parts.payment.reserve(run, ranked)
+        try:
+            chosen = await self.parts.payment.reserve(run, ranked)
+        except BudgetExceeded as refused:
+            if refused.details.get("action") != "downgrade":
+                raise
+            # None of the best fits; of another provider, or further down, one may.
+            every = self._decide(run, dry=True, most=len(self.parts.configuration.models)).ranked
+            if len(every) <= len(ranked):
+                raise
+            chosen = await self.parts.payment.reserve(run, [ranked[0], *every])
         if chosen is not ranked[0]:
             ranked = [chosen, *(one for one in ranked if one is not chosen and one.reserve <= chosen.reserve)]
         run.current = chosen
