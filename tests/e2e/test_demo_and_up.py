@@ -60,7 +60,7 @@ def wait_until_gone(home: Path, seconds: float = 15) -> None:
 def story(home: Path, environment: dict[str, str]) -> dict[str, Any]:
     """The demo, run twice in one home; the second story."""
     for _ in range(2):
-        arguments = [MERIT, "demo", "--customers", "700", "--days", "500", "--llm-calls", "40", "--json"]
+        arguments = [MERIT, "demo", "--quick", "--customers", "700", "--llm-calls", "40", "--json"]
         done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stderr
         told: dict[str, Any] = json.loads(done.stdout)

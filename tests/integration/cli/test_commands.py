@@ -62,10 +62,13 @@ def test_forecasting_is_trained_on_a_file_and_judged(merit: Merit, tmp_path: Pat
         for k in range(4)
     )
     frame.to_csv(tmp_path / "monthly.csv", index=False)
-    done = merit("train", "forecasting", "--data", "monthly.csv", "--horizon", "12", "--json")
+    few = ("--models", "AutoETS,DynamicOptimizedTheta")
+    done = merit("train", "forecasting", "--data", "monthly.csv", "--horizon", "12", *few, "--json")
     assert done.code == 0, done.err
     report = done.json
     assert report["model"]["name"] == "forecasting-own"
+    names = [row["candidate"] for row in report["candidates"]]
+    assert names == ["SeasonalNaive", "AutoETS", "DynamicOptimizedTheta", "combination"]
     assert report["verdict"] == "promote", report["reason"]
     assert {"mase", "coverage_80", "coverage_95"} <= set(report["chosen"]["metrics"])
     assert "the last 12 steps" in report["split"]

@@ -35,6 +35,7 @@ END = datetime(2026, 3, 1)
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """API address of a real server on a database of its own."""
+    from prefect.flow_engine import BaseFlowRunEngine
     from prefect.settings import (
         PREFECT_API_URL,
         PREFECT_HOME,
@@ -46,7 +47,13 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     home = tmp_path_factory.mktemp("prefect")
     quiet = {PREFECT_HOME: home, PREFECT_LOGGING_LEVEL: "ERROR", PREFECT_SERVER_LOGGING_LEVEL: "CRITICAL"}
-    with temporary_settings(quiet), prefect_test_harness(server_startup_timeout=120):
+    with (
+        temporary_settings(quiet),
+        prefect_test_harness(server_startup_timeout=120),
+        pytest.MonkeyPatch.context() as own,
+    ):
+        # A heart sleeps for a second at a time, and every run would wait for it at its end.
+        own.setattr(BaseFlowRunEngine, "heartbeat_seconds", None)
         yield str(PREFECT_API_URL.value())
 
 
