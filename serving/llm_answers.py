@@ -91,40 +91,56 @@ async def whole(
 async def openai_events(streamed: Streamed) -> AsyncGenerator[bytes]:
     """The frames of a streamed answer in OpenAI's shape.
 
-    The first one holds `merit` with the id and the model. Where the caller asked for the usage
-    (`stream_options.include_usage`), the last one holds it and `merit` with the cost. A provider that breaks off gives
-    an event with `error`, and no `[DONE]`.
+    The first one holds `merit` with the id and the model, the last one all of it, the cost among it: the one with the
+    usage where the caller asked for that (`stream_options.include_usage`), else the one that says why the answer ended,
+    which waits for the provider's end. A provider that breaks off gives an event with `error`, and no `[DONE]`.
     """
     run = streamed.run
     asked = run.prompt.body.get("stream_options")
     wants_usage = isinstance(asked, Mapping) and bool(asked.get("include_usage"))
     first: dict[str, Any] | None = None
     last: dict[str, Any] | None = None
+    ending: dict[str, Any] | None = None
     pieces = streamed.pieces()
     try:
         async for piece in pieces:
             chunk = piece.chunk
             if chunk is None:
                 continue
-            if not chunk.get("choices") and "usage" in chunk:
+            choices = chunk.get("choices")
+            if not choices and "usage" in chunk:
                 last = chunk
                 continue
+            if ending is not None:
+                yield _frame(ending)
+                ending = None
             if first is None:
                 first = chunk
                 model = run.current.model.id if run.current is not None else None
                 chunk = {**chunk, "merit": {"id": run.prompt.id, "model": model}}
+            if not wants_usage and choices and choices[0].get("finish_reason"):
+                ending = chunk
+                continue
             yield b"data: " + orjson.dumps(chunk) + b"\n\n"
     except GatewayError as error:
-        yield b"data: " + orjson.dumps({"error": problems.openai_error(error)}) + b"\n\n"
+        if ending is not None:
+            yield _frame(ending)
+        yield _frame({"error": problems.openai_error(error)})
         return
     finally:
         await pieces.aclose()
+    if ending is not None:
+        yield _frame({**ending, "merit": run.merit()})
     if wants_usage:
         frame = dict(last or {**_bare(first), "object": "chat.completion.chunk", "choices": []})
         frame["usage"] = frame.get("usage") or run.usage.as_openai()
         frame["merit"] = run.merit()
-        yield b"data: " + orjson.dumps(frame) + b"\n\n"
+        yield _frame(frame)
     yield DONE
+
+
+def _frame(data: Mapping[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
 def _bare(chunk: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -168,6 +168,26 @@ def test_an_error_leads_to_its_line(api: Api, simulator_process: Any, path: str,
     api.ask("admin", "POST", "/v1/llm/models/simulated/coder/reset")
 
 
+@pytest.mark.parametrize("model", ["simulated/small", "simulated/large", "ensemble/majority"])
+@pytest.mark.parametrize("asks", [True, False])
+def test_the_last_frame_of_a_stream_tells_all_of_it(api: Api, model: str, asks: bool) -> None:
+    body = {"model": model, "stream": True, "messages": HELLO}
+    body |= {"stream_options": {"include_usage": True}} if asks else {}
+    answer = api.ask("application@north", "POST", "/v1/chat/completions", json=body)
+    frames = [json.loads(one.removeprefix("data: ")) for one in answer.text.split("\n\n")[:-2]]
+    assert frames[0]["merit"]["id"] == answer.headers["x-merit-id"]
+    told = frames[-1]["merit"]
+    line = api.get("application@north", f"/v1/llm/runs/{told['id']}")
+    cost = sum(one["cost"] for one in line["members"]) if line["members"] else line["cost"]
+    assert told["cost"] == pytest.approx(cost, abs=1e-12)
+    assert cost > 0
+    assert told["attempts"] == (len(line["members"]) or 1)
+    reasons = [choice["finish_reason"] for one in frames for choice in one["choices"] if choice["finish_reason"]]
+    assert reasons == ["stop"]
+    assert bool(frames[-1]["choices"]) is not asks
+    assert all("usage" not in one for one in frames) is not asks
+
+
 def test_what_has_no_line_leads_nowhere(api: Api) -> None:
     body = {"model": "simulated/there-is-none", "messages": HELLO}
     answer = api.ask("application@north", "POST", "/v1/chat/completions", json=body)
