@@ -40,7 +40,7 @@ def headers_of(run: Run) -> list[tuple[bytes, bytes]]:
     headers = [
         (b"x-merit-id", run.prompt.id.encode()),
         (b"x-merit-attempts", b"%d" % run.tried),
-        (b"x-merit-cache", (run.cache or "miss").encode()),
+        (b"x-merit-cache", (run.cache or ("off" if run.cache_key is None else "miss")).encode()),
     ]
     if run.current is not None:
         headers.append((b"x-merit-model", _latin(run.current.model.id)))

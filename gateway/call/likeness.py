@@ -22,7 +22,7 @@ _POLITE = tuple(
     for pattern in (
         r"^(?:hi|hello|hey|good morning|good afternoon|good evening)(?: there)?[,.!]\s*",
         rf"^(?:can|could|would|will) you (?:please |kindly )?{_VERBS}",
-        rf"^(?:please|kindly),? {_VERBS}",
+        rf"^(?:please|kindly),? (?:{_VERBS}|{_WH})",
         rf"^(?:tell me|do you know|i want to know|i would like to know|i need to know) {_WH}",
     )
 )

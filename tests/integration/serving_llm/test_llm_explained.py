@@ -86,6 +86,7 @@ def test_an_ensemble_tells_its_members(api: Api) -> None:
     call = told["id"]
     found = api.get("application@north", f"/v1/llm/runs/{call}")
     assert told["attempts"] == int(answer.headers["x-merit-attempts"]) == len(found["members"])
+    assert answer.headers["x-merit-cache"] == "off"
     assert found["strategy"] == "ensemble"
     assert len(found["members"]) >= 2
     assert {one["parent"] for one in found["members"]} == {call}

@@ -23,6 +23,7 @@ T = TypeVar("T")
 KEY = b"k" * 32
 
 SAME = [
+    ("What is the capital of France?", "Please, what is the capital of France?"),
     ("What is the capital of France?", "what's the capital of france"),
     ("What is the capital of France?", "Please tell me what is the capital of France."),
     ("What is the capital of France?", "Hi there! Could you tell me what is the capital of France?"),
