@@ -198,7 +198,7 @@ def test_an_event_is_none(simulator: Any) -> None:
 
 def test_a_stream_stalls_until_the_client_has_enough(simulator: Any) -> None:
     simulator.fault("stall", after_tokens=6)
-    with httpx.stream("POST", f"{simulator.openai}/chat/completions", json={**ASK, "stream": True}, timeout=0.3) as got:
+    with httpx.stream("POST", f"{simulator.openai}/chat/completions", json={**ASK, "stream": True}, timeout=1.0) as got:
         parts = got.iter_raw()
         assert b"data: " in next(parts)
         with pytest.raises(httpx.ReadTimeout):
@@ -209,7 +209,7 @@ def test_a_stream_stalls_until_the_client_has_enough(simulator: Any) -> None:
 def test_nothing_is_said_at_all(simulator: Any) -> None:
     simulator.fault("hang")
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{simulator.openai}/chat/completions", json=ASK, timeout=0.3)
+        httpx.post(f"{simulator.openai}/chat/completions", json=ASK, timeout=httpx.Timeout(30, read=0.3))
     assert simulator.spent() == 0
 
 
@@ -243,7 +243,7 @@ def test_who_goes_away_before_the_answer_leaves_no_one_waiting(simulator: Any) -
     simulator.adjust("simulated/medium", ttft_ms=60_000)
     simulator.speed(1)
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{simulator.openai}/chat/completions", json=ASK, timeout=0.3)
+        httpx.post(f"{simulator.openai}/chat/completions", json=ASK, timeout=httpx.Timeout(30, read=0.3))
     assert simulator.charged(1)["charges"][0]["output"] == 0
 
 
