@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.quality.relevance import parts_met
+from models.quality.relevance import credited, on_topic, parts_met
 from models.quality.shown import Shown
 from models.quality.wanted import Wanted
 
@@ -29,19 +29,20 @@ def completeness(wanted: Wanted, shown: Shown, finish_reason: str | None) -> flo
     """
     made = parts_met(wanted, shown) if wanted.open else 1.0
     if wanted.items is not None:
-        entries = shown.items or len(shown.fresh)
+        # Where nothing is marked as one, sentences are taken for entries: those that speak of what was asked.
+        entries = shown.items or (max(1, on_topic(wanted, shown)) if shown.fresh else 0)
         made *= min(1.0, entries / max(1, wanted.items))
     if wanted.finds:
         made *= sum([one in shown.lower for one in wanted.finds]) / len(wanted.finds)
-    least = wanted.least or wanted.about
+    least, content = wanted.least or wanted.about, credited(wanted, shown)
     if least is not None and least > 20:
-        made *= 0.7 + 0.3 * min(1.0, shown.content / (_ENOUGH * _TELLING * least))
+        made *= 0.7 + 0.3 * min(1.0, content / (_ENOUGH * _TELLING * least))
     if finish_reason == "length":
         made *= _CUT
     elif not shown.ends:
         made *= _UNENDED
     if finish_reason == "content_filter":
         made *= _HELD
-    if shown.content < _FEW and any(one in shown.lower for one in _EVASIONS):
+    if content < _FEW and any(one in shown.lower for one in _EVASIONS):
         made *= _EVASIVE
     return made

@@ -1,8 +1,8 @@
 """What is read off an answer as numbers: the heuristic's parts, what was asked for, and how the answer is built.
 
-Padding changes none of them but `waste`, `broken` and the parts that can only fall: what is repeated or filler is in no
-other. So nothing that learns from them, with those held to the direction that is meant, can like an answer for its
-length.
+Padding changes none of them but `waste`, `broken` and the parts that can only fall: what is repeated, filler, or speaks
+of nothing that was asked is in no other. So nothing that learns from them, with those held to the direction that is
+meant, can like an answer for its length.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from math import log1p
 from typing import Any
 
 from models.quality.heuristic import NOTHING, Scored, judged
-from models.quality.relevance import parts_met
+from models.quality.relevance import credited, on_topic, parts_met
 from models.quality.shown import Shown, read
 from models.quality.wanted import Wanted, wanted
 
@@ -52,6 +52,7 @@ def features(
 
 def _numbers(asked: Wanted, shown: Shown, scored: Scored, finish_reason: str | None) -> tuple[float | None, ...]:
     length = asked.about or asked.least or asked.most or 0
+    content, sentences = credited(asked, shown), on_topic(asked, shown)
     made: dict[str, float | None] = {
         "words": scored.score,
         "relevance": scored.relevance,
@@ -60,16 +61,16 @@ def _numbers(asked: Wanted, shown: Shown, scored: Scored, finish_reason: str | N
         "form": scored.form,
         "parts": parts_met(asked, shown) if asked.parts else None,
         "ends": float(shown.ends),
-        "waste": shown.waste / (shown.waste + 2.5 * shown.content) if shown.waste else 0.0,
+        "waste": shown.waste / (shown.waste + 2.5 * content) if shown.waste else 0.0,
         "broken": float(min(4, shown.broken)),
         "cut": float(finish_reason in ("length", "content_filter")),
-        "content": log1p(shown.content),
-        "content_asked": min(3.0, shown.content / (0.4 * length)) if length else None,
-        "sentences": log1p(len(shown.fresh)),
+        "content": log1p(content),
+        "content_asked": min(3.0, content / (0.4 * length)) if length else None,
+        "sentences": log1p(sentences),
         "items": log1p(shown.items),
         "numbers": float(any(word[0].isdigit() for words in shown.fresh for word in words)),
         "code": float(bool(shown.code)),
-        "brief": float(shown.content <= 2),
+        "brief": float(content <= 2),
         "asked_words": log1p(len(asked.words)),
         "asked_parts": float(len(asked.parts)),
         "asked_items": float(asked.items or 0),

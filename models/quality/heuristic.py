@@ -4,8 +4,9 @@ The score is the weighted geometric mean of the parts, so that no part makes up 
 
     score = Π max(part, 0.02) ^ (weight / Σ weights)        over the parts that the prompt asks for
 
-Whether something is true it cannot tell: of two answers of the same build, the wrong one scores as well as the right
-one. What it is worth against people's feedback is measured; see `models.quality.family`, which learns from feedback.
+What is credited is credited to sentences that speak of what was asked: by one that does not, in whatever words, nothing
+gets better. Whether something is true it cannot tell: of two answers of the same build, the wrong one scores as well as
+the right one. What it is worth against people's feedback is measured by `models.quality.family`, which learns from it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from models.quality.relevance import relevance
 from models.quality.shown import Shown, read
 from models.quality.wanted import Wanted, wanted
 
-VERSION = "words v1"
+VERSION = "words v2"
 WEIGHTS: Mapping[str, float] = {"relevance": 0.35, "completeness": 0.35, "coherence": 0.15, "form": 0.15}
 _LEAST = 0.02
 

@@ -20,7 +20,8 @@ from models.quality.features import NAMES, Features, features
 from models.quality.parts import Part, part_of
 from store.errors import IntegrityFailed
 
-FORMAT = 1
+# 2: numbers of sentences that speak of what was asked, in place of those of all.
+FORMAT = 2
 Floats = NDArray[np.float64]
 
 ROLES: Mapping[str, str] = {"domain": "domain", "complexity": "complexity"}

@@ -31,12 +31,28 @@ def relevance(wanted: Wanted, shown: Shown) -> float:
     if not wanted.open:
         return _closed(wanted, shown)
     taken = _taken(wanted, shown)
-    known = wanted.words.keys()
-    on_it = sum([not known.isdisjoint(stems) for stems in shown.by_sentence])
-    focus = min(1.0, on_it / (_FOCUSED * shown.sentences)) if shown.sentences else float(bool(shown.code))
+    focus = (
+        min(1.0, on_topic(wanted, shown) / (_FOCUSED * shown.sentences)) if shown.sentences else float(bool(shown.code))
+    )
     if wanted.parts:
         return _PARTS * parts_met(wanted, shown) + (1.0 - _PARTS - _FOCUS) * taken + _FOCUS * focus
     return (1.0 - _FOCUS) * taken + _FOCUS * focus
+
+
+def credited(wanted: Wanted, shown: Shown) -> int:
+    """Words that are no filler in the sentences that speak of what was asked: the others may be true of anything, and
+    are worth no more for being many."""
+    if not wanted.words:
+        return shown.content
+    known = wanted.words.keys()
+    pairs = zip(shown.by_sentence, shown.telling, strict=False)
+    return sum([count for stems, count in pairs if not known.isdisjoint(stems)])
+
+
+def on_topic(wanted: Wanted, shown: Shown) -> int:
+    """Sentences that speak of what was asked; all that add something where the prompt has no words to tell by."""
+    known = wanted.words.keys()
+    return sum([not known.isdisjoint(stems) for stems in shown.by_sentence]) if known else len(shown.fresh)
 
 
 def parts_met(wanted: Wanted, shown: Shown) -> float:

@@ -57,7 +57,7 @@ class Shown:
     sentences : of the prose, whether or not they add something.
     length : words of sentences that add something; where none does, of all.
     fresh : the different words of each of those; `by_sentence` : their stems without function words, `stems` : of all.
-    content : their words that are no filler.
+    content : their words that are no filler; `telling` : how many each of them has.
     items : entries of lists that add something.
     broken : places where a sentence breaks off, the end among them.
     ends : whether every line and the end are whole.
@@ -76,6 +76,7 @@ class Shown:
     by_sentence: list[set[str]]
     stems: set[str]
     content: int
+    telling: list[int]
     items: int
     broken: int
     ends: bool
@@ -144,10 +145,12 @@ def read(answer: str) -> Shown:
     if open_lines >= _VERSE and open_lines >= 0.6 * len(lines):
         open_lines = 0  # verse
     stems = [_stems(words) for words in fresh]
-    content = sum([len(words - GENERIC) for words in fresh])
+    telling = [len(words - GENERIC) for words in fresh]
+    content = sum(telling)
     if not fresh and everything:
         # An answer that says nothing in particular, such as "Yes.", is what it is; the longer, the less.
         fresh.append(set(everything))
+        telling.append(0)
         length, waste = total, max(0, total - _PLAIN)
     return Shown(
         text,
@@ -163,6 +166,7 @@ def read(answer: str) -> Shown:
         stems,
         set().union(*stems),
         content,
+        telling,
         items,
         seams + open_lines + (not fenced),
         fenced and not seams and not open_lines,

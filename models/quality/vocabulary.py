@@ -131,14 +131,16 @@ NUMBERS: Mapping[str, int] = {
 # What begins a sentence and hardly ever stands in the middle of one with a capital; of titles, some do.
 OPENERS: frozenset[str] = _words(
     """
-    Additionally Also Although And As At Because Besides But By Clearly Consequently Every Everything Finally First For
-    Furthermore Generally Hence Here However If In Indeed It Lastly Like Many Maybe Moreover Most Nevertheless Nobody Of
-    Often On One Overall Perhaps Please Some Sometimes Such That Then There Therefore These They This Those Thus To
-    Typically Ultimately Usually We What When Where While With You
+    Additionally All Also Although And As At Because Besides But By Clearly Consequently Every Everything Finally First
+    For Furthermore Generally Hence Here However If In Indeed It Lastly Like Many Maybe Moreover Most Nevertheless
+    Nobody Of Often On One Overall Perhaps Please Some Sometimes Such That Then There Therefore These They This Those
+    Thus To Typically Ultimately Usually We What When Where While With You
+    Any Another Are Can Could Did Do Does Each Even Feel Given Having He Her His Hope Is Its Just Keep Let My Never Note
+    Once Our Remember She Should Still Their Though Until Was Were Would Yet Your
     """
 )
 IN_TITLES: frozenset[str] = frozenset(
-    ("Also", "And", "As", "At", "Because", "But", "By", "Every", "Everything", "First", "For", "If", "In", "Like",
-     "Many", "Most", "Of", "On", "One", "Some", "Such", "That", "Then", "Those", "To", "What", "When", "Where",
+    ("All", "Also", "And", "As", "At", "Because", "But", "By", "Every", "Everything", "First", "For", "If", "In",
+     "Like", "Many", "Most", "Of", "On", "One", "Some", "Such", "That", "Then", "Those", "To", "What", "When", "Where",
      "While", "With")
 )  # fmt: skip

@@ -318,7 +318,7 @@ class LlmScoreRow(Base):
     workspace: Mapped[str] = mapped_column(_Name)
     # 0 to 1.
     score: Mapped[float]
-    # What scored it: "words v1", "quality v3".
+    # What scored it: "words v2", "quality v3".
     scorer: Mapped[str] = mapped_column(sa.String(64))
     # What `models.quality.features` reads off the answer, in its order.
     features: Mapped[list[float | None]] = mapped_column(sa.JSON)

@@ -46,7 +46,7 @@ def test_a_scorer_is_learned_promoted_and_followed_by_the_gateway(flow_settings:
     assert ledger.history(world, "quality")[-1].state == "done"
 
     improvement = Improvement(world, Health())
-    assert improvement.scoring.scorer.name == "words v1"
+    assert improvement.scoring.scorer.name == "words v2"
     asyncio.run(improvement.follow())
     assert improvement.scoring.scorer.name == "quality v1"
     good, bad = (
@@ -96,7 +96,7 @@ def test_numbers_that_were_written_down_stand_in_for_words_that_are_gone(world: 
     kept = before.iloc[0]
     numbers = [None if one != one else float(one) for one in kept[list(NAMES)]]
     llm_scores.insert(
-        world, [Score(kept["call"], kept["at"].to_pydatetime(), kept["workspace"], 0.5, "words v1", numbers)]
+        world, [Score(kept["call"], kept["at"].to_pydatetime(), kept["workspace"], 0.5, "words v2", numbers)]
     )
     with session(world) as opened:
         opened.execute(sa.delete(LlmContentRow))

@@ -92,7 +92,7 @@ def test_answers_are_scored_after_the_call_whole_or_streamed(home: Settings) -> 
         # A model answers the same prompt alike, streamed or not.
         assert scores[whole].score == scores[streamed].score
         assert 0.0 < scores[whole].score <= 1.0
-        assert scores[whole].scorer == "words v1"
+        assert scores[whole].scorer == "words v2"
         assert len(scores[whole].features) == len(NAMES)
         told = found.improvement.explain()
         assert (told["scorer"]["scored"], told["scorer"]["left_out"]) == (2, 0)

@@ -21,7 +21,7 @@ def test_what_is_believed_is_told_with_the_policy_and_the_scorer(api: Api) -> No
         time.sleep(0.02)
     assert told["policy"] == "priors"
     assert told["exploration"] == {"share": 0.02, "dearer": 3.0}
-    assert (told["scorer"]["name"], told["scorer"]["scored"]) == ("words v1", before + 1)
+    assert (told["scorer"]["name"], told["scorer"]["scored"]) == ("words v2", before + 1)
     assert told["scorer"]["refused"] is None
     assert told["judge"] is None
     belief = next(one for one in told["models"] if one["model"] == "simulated/small")

@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from features.world.llm.answers import FILLER, closed_answer, open_answer
@@ -27,9 +27,17 @@ from models.quality.heuristic import NOTHING
 from models.quality.judged import ROLES, check_enough
 from models.quality.metrics import auc, ece, estimates
 from models.quality.parts import fit_line, fit_trees
+from models.quality.shown import read
 from models.quality.splitting import folds_of, unseen
+from models.quality.wanted import wanted
 from store.errors import IntegrityFailed, InvalidValue, MissingColumn, TrainingError
 
+FLUFF = (
+    "Many experts have written extensively about this fascinating subject over the years.",
+    "Our ancestors would marvel at the bewildering panorama that unfolds before us.",
+    "Each of these considerations deserves careful thought before any decision is taken.",
+    "In today's fast-paced world, staying informed matters more than ever before.",
+)
 OPTIONS = QualityOptions(trees=40, replicates=60)
 START = datetime(2026, 8, 1)
 
@@ -100,11 +108,14 @@ def test_the_first_baseline_is_the_score_that_has_to_be_beaten() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**9), st.lists(st.sampled_from(FILLER), min_size=1, max_size=4))
+@given(st.integers(0, 10**9), st.lists(st.sampled_from((*FILLER, *FLUFF)), min_size=1, max_size=4, unique=True))
 def test_padding_does_not_pay_either(fitted: Mapping[str, QualityModel], seed: int, padding: list[str]) -> None:
     rng = Random(seed)
     task = draw(rng, rng.choice(("analysis", "writing", "summary", "knowledge")), rng.choice(("moderate", "complex")))
     text = open_answer(task, rng.random(), rng) if not task.closed else closed_answer(task, True, rng)
+    # As for the score from words: what shares a word with the prompt is no fluff there.
+    known = wanted(task.prompt).words.keys()
+    assume(read(text).ends and all(one in FILLER or known.isdisjoint(read(one).stems) for one in padding))
     plain, padded = (features(task.prompt, one).numbers for one in (text, " ".join((text, *padding))))
     for name in ("line", "trees", "blend"):
         before, after = (fitted[name].score(one, task.domain, task.complexity) for one in (plain, padded))

@@ -28,6 +28,18 @@ PADDING = (
     "There is much more that could be said here, but this should be enough for now.",
     "That being said, what is right for one person may not be right for another.",
 )
+# What answers are padded with elsewhere, with words of their own that no list of filler holds.
+FLUFF = (
+    "I hope this gives you a clear picture of the matter at hand.",
+    "Feel free to reach out if you would like me to go deeper into any of these points.",
+    "All things considered, the picture is more nuanced than it may first appear.",
+    "Let me know whether that answers what you were looking for.",
+    "Many experts have written extensively about this fascinating subject over the years.",
+    "Each of these considerations deserves careful thought before any decision is taken.",
+    "In today's fast-paced world, staying informed matters more than ever before.",
+    "Our ancestors would marvel at the bewildering panorama that unfolds before us.",
+    "Ich hoffe, das hilft dir weiter.",
+)
 SENTENCE = "Solar panels on the warehouse roof would pay for themselves within nine years."
 
 
@@ -52,6 +64,19 @@ def test_filler_behind_an_answer_never_raises_its_score(seed: int, padding: list
     prompt, answer, _ = answer_of(seed)
     padded = between.join((answer, *padding))
     assert score(prompt, padded).score <= score(prompt, answer).score + 1e-9
+
+
+@settings(max_examples=300, deadline=None)
+@given(seeds, st.lists(st.sampled_from(FLUFF), min_size=1, max_size=5, unique=True), st.sampled_from(("\n", "\n\n")))
+def test_fluff_in_words_that_nobody_listed_earns_nothing_either(seed: int, fluff: list[str], between: str) -> None:
+    prompt, answer, _ = answer_of(seed)
+    # What speaks of something that was asked, by a word that it shares with the prompt, is no fluff there; and behind
+    # an answer that breaks off, a whole sentence may hide the break.
+    asked = wanted(prompt)
+    known, chosen = asked.words.keys(), [words for _, words in asked.options]
+    assume(read(answer).ends and all(known.isdisjoint(read(one).stems) for one in fluff))
+    assume(not any(words in one.lower() for words in chosen for one in fluff))
+    assert score(prompt, between.join((answer, *fluff))).score <= score(prompt, answer).score + 1e-9
 
 
 @settings(max_examples=200, deadline=None)
