@@ -10,7 +10,7 @@ import pytest
 from benchmarks.gateway_adaptation import Outcome, Scores, run
 from gateway.call.health import Health
 from gateway.improve.adaptation import TICK_S, Adaptation, Shift, explained
-from gateway.improve.adaptation_rules import FLOOR
+from gateway.improve.adaptation_rules import FLOOR, LEFT_TO_SLOW, QUIET_S
 
 
 class World:
@@ -50,13 +50,13 @@ def test_a_slow_model_loses_step_by_step_and_comes_back_step_by_step() -> None:
     list(world.pass_by(300))
     down = list(world.pass_by(180, ms=2_500.0))
     assert down == sorted(down, reverse=True)
-    assert FLOOR <= down[-1] <= 0.5
+    assert FLOOR <= down[-1] <= 0.8
     up = list(world.pass_by(600))
     lowest = up.index(min(up))
     assert up[lowest:] == sorted(up[lowest:])
     assert up[-1] == 1.0
     # Not before its time, and not at once.
-    assert sum(share < 1.0 for share in up) * TICK_S > 90
+    assert sum(share < 1.0 for share in up) * TICK_S > 4 * QUIET_S
     rules = [shift.rule for shift in world.told]
     assert rules[0] == "latency"
     assert rules[-1] == "recovery"
@@ -76,7 +76,7 @@ def test_what_is_usual_is_not_learned_from_what_is_wrong() -> None:
     list(world.pass_by(3_600, ms=3_000.0, calls=0.4))
     belief = world.adaptation.beliefs()[0]
     assert belief["usual_ms"] == pytest.approx(usual, rel=0.05)
-    assert belief["share"] < 0.6
+    assert belief["share"] == LEFT_TO_SLOW
     assert "latency" in belief["held_down_by"]
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.improve.adaptation_rules import (
     FLOOR,
+    LEFT_TO_SLOW,
     QUIET_S,
     RULES,
     STEP_DOWN,
@@ -72,8 +73,8 @@ def test_a_slow_model_is_held_until_it_is_nearly_as_fast_as_usual() -> None:
     assert latency(Evidence(answered=20, slower=2.4), None) is None
     begun = latency(Evidence(answered=20, slower=4.0), None)
     assert begun is not None
-    assert begun.share == 0.5
-    assert latency(Evidence(answered=20, slower=2.5), None).share == 0.64  # type: ignore[union-attr]
+    assert begun.share == LEFT_TO_SLOW
+    assert latency(Evidence(answered=20, slower=1.8), begun).share == 0.889  # type: ignore[union-attr]
     assert begun.numbers["slower"] == 4.0
     assert "4.0 times" in begun.why
     assert latency(Evidence(answered=20, slower=2.0), begun) is not None
