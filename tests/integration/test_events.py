@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,14 +17,14 @@ from store.settings import Settings
 
 
 class Receiver(ThreadingHTTPServer):
-    """Keeps what is posted to it; waits and answers as told."""
+    """Keeps what is posted to it; answers as told, and when."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.received: list[dict] = []
-        self.delay, self.status = 0.0, 204
+        self.status = 204
         # While this is not set, nothing is answered.
         self.answers = threading.Event()
         self.answers.set()
@@ -40,7 +39,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
-        time.sleep(self.server.delay)
         self.server.answers.wait(60)
         self.server.received.append(json.loads(body))
         self.send_response(self.server.status)
