@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import FastAPI
@@ -81,8 +82,7 @@ def install(app: FastAPI, known: Callable[[], Known]) -> None:
 
 
 def _with_names(described: dict[str, Any], known: Known) -> dict[str, Any]:
-    if known == Known():
-        return described
+    # A copy: what may be shown differs from request to request.
     made: dict[str, Any] = copy.deepcopy(described)
     for path, operations in made["paths"].items():
         for operation in operations.values():
@@ -92,6 +92,7 @@ def _with_names(described: dict[str, Any], known: Known) -> dict[str, Any]:
                 _put_watched(examples, known.watched)
             for example in examples.values():
                 _put_names(example["value"], known)
+                _put_days(example["value"])
     return made
 
 
@@ -111,6 +112,13 @@ def _put_names(value: dict[str, Any], known: Known) -> None:
         product, price = known.product
         value |= {"product": product} if "product" in value else {}
         value |= {name: {product: price} for name in ("prices", "competitor_prices") if name in value}
+
+
+def _put_days(value: dict[str, Any]) -> None:
+    """Something that has happened happened yesterday, whenever it is read."""
+    day = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+    for one in (value, *(part for part in value.get("observed", []) if isinstance(part, dict))):
+        one |= {"date": day} if "date" in one else {}
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:

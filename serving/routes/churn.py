@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 
 from serving.access import Caller
 from serving.champions import Champion
@@ -187,6 +187,9 @@ def _many(predictions: Sequence[Prediction], ignored: list[str]) -> Response:
     return Response(orjson.dumps(content), status_code=201, media_type="application/json")
 
 
+OUTCOMES: dict[str, Any] = {"left": {"value": {"churned": True}}, "stayed": {"value": {"churned": False}}}
+
+
 @router.get("", summary="List predictions")
 def page(
     services: ServicesDep,
@@ -255,7 +258,12 @@ def _later(services: Services, found: Prediction) -> Reasons:
 
 
 @router.put("/{prediction_id}/actual", summary="Report what really happened")
-def report(prediction_id: Id, body: Actual, services: ServicesDep, caller: Application) -> ActualAnswer:
+def report(
+    prediction_id: Id,
+    body: Annotated[Actual, Body(openapi_examples=OUTCOMES)],
+    services: ServicesDep,
+    caller: Application,
+) -> ActualAnswer:
     """Kept with the prediction for monitoring. Reporting the same again changes nothing; a correction is kept beside
     what was reported before, and the latest counts."""
     known = _find(services, prediction_id, caller).actual

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Body, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.monitoring.shadowing import compare
@@ -53,6 +53,9 @@ class ShadowRequest(BaseModel):
     version: Annotated[int, Field(ge=1, le=LARGEST_NUMBER, strict=True)] | None = Field(
         None, description="Default: the challenger"
     )
+
+
+SHADOWS: dict[str, Any] = {"the challenger": {"value": {}}, "a version": {"value": {"version": 2}}}
 
 
 class ShadowState(BaseModel):
@@ -121,7 +124,9 @@ def shadow(
 
 
 @router.put("/{name}/shadow", summary="Let a challenger answer silently")
-def start(name: Name, body: ShadowRequest, services: ServicesDep, caller: Admin) -> ShadowAnswer:
+def start(
+    name: Name, body: Annotated[ShadowRequest, Body(openapi_examples=SHADOWS)], services: ServicesDep, caller: Admin
+) -> ShadowAnswer:
     """Every API process loads it within seconds. It never delays an answer: questions that find its queue full are
     counted and dropped."""
     shadows.start(services.settings, services.registry, name, body.version, actor=caller.name)

@@ -43,6 +43,10 @@ EXAMPLES: dict[str, Any] = {
     },
     "every segment of every product, for revenue": {"value": {"each_segment": True, "objective": "revenue"}},
 }
+# Days are put to yesterday where they are shown; see `serving.documentation`.
+IMPLEMENTED: dict[str, Any] = {"since yesterday": {"value": {"price": 11.0, "date": "2026-11-01"}}}
+DISMISSED: dict[str, Any] = {"a promise to customers": {"value": {"reason": "prices are promised until summer"}}}
+OUTCOME: dict[str, Any] = {"one day": {"value": {"observed": [{"date": "2026-11-01", "quantity": 4}]}}}
 
 
 @router.post(
@@ -163,7 +167,10 @@ def read(recommendation_id: Id, services: ServicesDep, caller: Application) -> R
 
 @router.post("/{recommendation_id}/implemented", summary="A price was set")
 def implemented(
-    recommendation_id: Id, body: ImplementedRequest, services: ServicesDep, caller: Analyst
+    recommendation_id: Id,
+    body: Annotated[ImplementedRequest, Body(openapi_examples=IMPLEMENTED)],
+    services: ServicesDep,
+    caller: Analyst,
 ) -> RecommendationAnswer:
     """The price as it was really set, and from which day; it need not be the recommended one. Happens once: a
     recommendation that was decided on before answers 409 with what was decided."""
@@ -175,7 +182,10 @@ def implemented(
 
 @router.post("/{recommendation_id}/dismissed", summary="A recommendation will not be followed")
 def dismissed(
-    recommendation_id: Id, body: DismissedRequest, services: ServicesDep, caller: Analyst
+    recommendation_id: Id,
+    body: Annotated[DismissedRequest, Body(openapi_examples=DISMISSED)],
+    services: ServicesDep,
+    caller: Analyst,
 ) -> RecommendationAnswer:
     """Kept with the reason. Happens once, and not after the price was set."""
     return recommendation(stored.dismiss(services.settings, recommendation_id, reason=body.reason, by=caller.name))
@@ -183,7 +193,10 @@ def dismissed(
 
 @router.post("/{recommendation_id}/outcome", summary="Realised against expected revenue")
 def outcome(
-    recommendation_id: Id, body: OutcomeRequest, services: ServicesDep, caller: Analyst
+    recommendation_id: Id,
+    body: Annotated[OutcomeRequest, Body(openapi_examples=OUTCOME)],
+    services: ServicesDep,
+    caller: Analyst,
 ) -> RecommendationAnswer:
     """Measures an implemented price by what was sold, day by day, since it held.
 

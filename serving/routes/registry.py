@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Body, Path, Query
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -136,6 +136,12 @@ class RollbackRequest(BaseModel):
     )
 
 
+PROMOTIONS: dict[str, Any] = {
+    "version 2, whatever is champion": {"value": {"version": 2, "reason": "better on last month's outcomes"}}
+}
+ROLLBACKS: dict[str, Any] = {"to the champion before": {"value": {"reason": "complaints from sales"}}}
+
+
 @router.get("", summary="Registered models")
 def models(services: ServicesDep, _: Analyst) -> ModelList:
     """Every registered model with its aliases, the version that is served and one that was refused, if any."""
@@ -204,7 +210,12 @@ def history(
 
 
 @router.post("/{name}/promote", summary="Make a version champion")
-def promote(name: Name, body: PromoteRequest, services: ServicesDep, caller: Admin) -> LedgerLine:
+def promote(
+    name: Name,
+    body: Annotated[PromoteRequest, Body(openapi_examples=PROMOTIONS)],
+    services: ServicesDep,
+    caller: Admin,
+) -> LedgerLine:
     """Moves the alias and writes the ledger; every API process serves the version within seconds.
 
     409 when `expected` is given and another version is champion, or when somebody promoted in the meantime.
@@ -224,7 +235,12 @@ def promote(name: Name, body: PromoteRequest, services: ServicesDep, caller: Adm
 
 
 @router.post("/{name}/rollback", summary="Go back to an earlier champion")
-def rollback(name: Name, body: RollbackRequest, services: ServicesDep, caller: Admin) -> LedgerLine:
+def rollback(
+    name: Name,
+    body: Annotated[RollbackRequest, Body(openapi_examples=ROLLBACKS)],
+    services: ServicesDep,
+    caller: Admin,
+) -> LedgerLine:
     """Makes the previous champion, or the version `to`, champion again. Needs neither training code nor data."""
     done = promotions.rollback(
         services.settings,

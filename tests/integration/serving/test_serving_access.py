@@ -191,6 +191,36 @@ def test_documented_examples_work_when_pasted(client: TestClient) -> None:
     assert sent >= 4
 
 
+def test_documented_examples_of_what_became_of_an_answer_work_when_pasted(
+    world: Any, open_client: Callable[..., Any]
+) -> None:
+    """Those whose address holds what was made before, in the order in which they are used."""
+    world.champion("logistic")
+    world.register("catboost")
+    world.registry.set_alias("churn", "challenger", 2)
+    world.champion("pricing", "pricing")
+    world.publish()
+    with open_client(world.settings) as client:
+        described = client.get("/openapi.json").json()["paths"]
+        recommended = "/v1/pricing/recommendations"
+        made = [client.post(recommended, json={"product": "salt"}).json()["id"] for _ in range(2)]
+        predicted = client.post("/v1/churn/predictions", json={"customer_id": "c000001"}).json()
+        for method, path, name in (
+            ("post", f"{recommended}/{{recommendation_id}}/implemented", made[0]),
+            ("post", f"{recommended}/{{recommendation_id}}/outcome", made[0]),
+            ("post", f"{recommended}/{{recommendation_id}}/dismissed", made[1]),
+            ("put", "/v1/churn/predictions/{prediction_id}/actual", predicted["id"]),
+            ("put", "/v1/registry/models/{name}/shadow", "churn"),
+            ("post", "/v1/registry/models/{name}/promote", "churn"),
+            ("post", "/v1/registry/models/{name}/rollback", "churn"),
+        ):
+            examples = described[path][method]["requestBody"]["content"]["application/json"]["examples"]
+            assert examples
+            for example in examples.values():
+                response = client.request(method, re.sub(r"\{.*\}", name, path), json=example["value"])
+                assert response.status_code == 200, f"{path}: {response.text}"
+
+
 def test_every_number_of_an_address_has_an_end(client: TestClient) -> None:
     """What no integer column can hold is the caller's error, not the database's."""
     described = client.get("/openapi.json").json()
