@@ -22,6 +22,7 @@ Url = Annotated[str | None, typer.Option("--url", help="Address of the API. (def
 
 _START = "Start it with `merit up`, or name another one with --url."
 _SECONDS = httpx.Timeout(330.0, connect=5.0)
+_LONGEST_VALUE = 80
 
 
 class Api:
@@ -136,6 +137,10 @@ def _error(status: int, told: Mapping[str, Any], response: httpx.Response) -> Me
         message = message.removesuffix(remedy).rstrip()
     if kind in ("unknown-route", "not-found") and "remedy" in problem:
         remedy = f"{response.url.path} is not known there: is that API older, or another one?"
+    value = problem.get("value")
+    if kind == "invalid-request" and isinstance(value, str | int | float) and len(repr(value)) <= _LONGEST_VALUE:
+        # What is wrong is told; which word of the command it was is seen sooner by what it says.
+        message = f"{message.removesuffix('.')}, not {value!r}."
     for entry in (problem.get("errors") or [])[1:]:
         if isinstance(entry, Mapping):
             message += f"\n  {entry.get('field')}: {entry.get('message')}"

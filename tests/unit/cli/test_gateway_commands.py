@@ -324,6 +324,12 @@ def test_usage_is_shown_by_what_is_asked(merit: Merit, api: Api) -> None:
         (402, problem("budget-exceeded", 402, "The budget is used up.", remedy="Raise it."), 4, "Raise it."),
         (404, problem("unknown-llm", 404, "There is no model 'x'."), 3, "There is no model 'x'."),
         (422, problem("invalid-request", 422, "a: wrong", errors=[{}, {"field": "b", "message": "bad"}]), 2, "b: bad"),
+        (
+            422,
+            problem("invalid-request", 422, "call: no id.", value="nope", field="call"),
+            2,
+            "call: no id, not 'nope'.",
+        ),
         (503, problem("upstream-failed", 503, "Every attempt failed."), 5, "Every attempt failed."),
         (500, problem("unexpected", 500, "Something went wrong."), 1, "Something went wrong."),
         (429, {"error": {"message": "Slow down.", "type": "rate_limit", "code": "rate-limited"}}, 4, "Slow down."),
