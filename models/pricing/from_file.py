@@ -19,6 +19,8 @@ from models.pricing.unsold import with_unsold
 from store.dataset import DatasetRef
 from store.errors import EmptyData, InvalidValue, MissingColumn, WrongType
 
+_FAR = 10
+
 
 def prepare(
     source: str | Path,
@@ -101,6 +103,7 @@ def prepare(
             field=quantity,
             value=0,
         )
+    notes += _odd_prices(clean, roles)
     clean, merged = added_up(clean.reset_index(drop=True), roles)
     clean, put_back = with_unsold(clean, roles)
     ref = write_dataset(clean, folder, roles=roles, source=Path(str(source)).name)
@@ -218,6 +221,21 @@ def _control(series: pd.Series) -> pd.Series:
     if decimal_mark([str(level) for level in series.dropna().unique()[:5000]]) is not None:
         return _numeric(series, "control")
     return pd.Series([as_text(value) or "" for value in series], index=series.index, dtype="str")
+
+
+def _odd_prices(frame: pd.DataFrame, roles: Mapping[str, str]) -> list[str]:
+    """Slips of the pen, such as a lost decimal point: told, and left as they are."""
+    price, product = frame[roles["price"]], frame[roles["product"]]
+    ratio = price / price.groupby(product).transform("median")
+    odd = np.flatnonzero((ratio > _FAR) | (ratio < 1 / _FAR))
+    if not len(odd):
+        return []
+    first = int(odd[0])
+    return [
+        f"In {len(odd)} of {len(frame)} rows {roles['price']} is more than {_FAR} times, or less than one {_FAR}th, of "
+        f"what the product usually costs, first {price.iloc[first]:g} for {product.iloc[first]} in row "
+        f"{int(frame.index[first]) + 1}. One such row can outweigh all others: correct or remove it if it is a slip."
+    ]
 
 
 def _about(frame: pd.DataFrame, roles: Mapping[str, str]) -> list[str]:

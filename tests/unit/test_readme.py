@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from docs.figures import SHOWN
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,6 +42,15 @@ def test_every_file_that_the_readme_links_to_is_there() -> None:
     assert links
     for link in links:
         assert (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize("family", ["forecasting", "churn", "segmentation", "pricing"])
+def test_every_family_is_shown_with_a_plot_of_the_program(family: str) -> None:
+    made = {f"{family}-{name.replace('_', '-')}" for name in SHOWN[family]}
+    for page, folder in ((ROOT / "README.md", "docs/figures"), (ROOT / "docs" / "README.md", "figures")):
+        shown = re.findall(rf"!\[[^\]]+\]\({folder}/([^)]+)\)", page.read_text(encoding="utf-8"))
+        assert made & set(shown), page
+        assert all((page.parent / folder / name).stat().st_size > 1_000 for name in shown)
 
 
 def test_the_two_commands_are_targets_of_the_makefile() -> None:

@@ -66,6 +66,15 @@ def test_rows_that_say_nothing_of_demand_are_left_out_and_counted(tmp_path: Path
         _prepare(tmp_path, "item,price,qty,day\n" + odd + rows + "a,5,3,soon\n", time="day")
 
 
+def test_a_lost_decimal_point_is_told_with_its_row(tmp_path: Path) -> None:
+    rows = "".join(f"a,{4.5 + w % 2},{20 + w}\n" for w in range(20))
+    _, notes, _ = _prepare(tmp_path, "item,price,qty\n" + rows + "a,550,20\n")
+    assert any(
+        "In 1 of 21 rows price is more than 10 times" in note and "550 for a in row 21" in note for note in notes
+    )
+    assert not any("more than 10 times" in note for note in _prepare(tmp_path, "item,price,qty\n" + rows)[1])
+
+
 @pytest.mark.parametrize(
     ("written", "said"),
     [
