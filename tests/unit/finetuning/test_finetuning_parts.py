@@ -59,8 +59,40 @@ def test_personal_data_is_taken_out_of_every_message() -> None:
 
 
 @pytest.mark.parametrize(
+    ("personal", "kind"),
+    [
+        ("078-05-1120", "social security number"),
+        ("4111 1111 1111 1111", "card number"),
+        ("GB29 NWBK 6016 1331 9268 19", "account number"),
+        ("0170-1234567", "telephone number"),
+        ("+1 415 555 2671", "telephone number"),
+        ("(415) 555-2671", "telephone number"),
+    ],
+)
+def test_numbers_of_a_person_are_known_by_their_shape(personal: str, kind: str) -> None:
+    made, removed = without_personal_data(example(asked=f"It is {personal}, and 7.", said="Noted."))
+    assert made.messages[0]["content"] == f"It is [{kind} removed], and 7."
+    assert removed == {kind: 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("Sozialversicherungsnummer: 15 070649 C 103", "social security number"),
+        ("my tax id 86095742719", "tax number"),
+    ],
+)
+def test_some_are_known_by_what_stands_before_them(said: str, kind: str) -> None:
+    made, removed = without_personal_data(example(asked=said, said="Noted."))
+    assert f"[{kind} removed]" in made.messages[0]["content"]
+    assert removed == {kind: 1}
+
+
+@pytest.mark.parametrize(
     "harmless",
     [
+        "def seconds(n): return n * 1234567890 + 1700000000  # order 12345678901",
+        "uuid 123e4567-e89b-12d3-a456-426614174000, build 10.0.19045, invoice 2024-1234 of 03/04/2026, 94110",
         "Dear Customer,\nthe May forecast is 1,234,567 kWh in 2026-11-30.",
         "Hello World,\nversion 3.11.2 of Python will print 17 * 23 = 391.",
         "Dear Sir or Madam, order 123456789 is on its way. Will it rain in Paris?",
