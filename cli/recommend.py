@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.files import check_plot
-from cli.output import AsJson, dump, screen, show
+from cli.output import AsJson, dump, screen, show, steps
 from cli.session import actor, prepared
 from cli.spend_options import AsOf, Workspace
 
@@ -44,7 +44,9 @@ def look(
     settings = prepared()
     wanted = Wanted(tolerance=Tolerance(expected=tolerance, worst=3 * tolerance))
     moment = end_of_ledger(settings, as_of)
-    found = find(settings, moment, means(settings), wanted, days=days, workspace=workspace, seed=settings.seed)
+    with steps(quiet=as_json) as progress:
+        progress("look at the ledger", 0, 1)
+        found = find(settings, moment, means(settings), wanted, days=days, workspace=workspace, seed=settings.seed)
     new = kept(settings, found, workspace=workspace) if keep else []
     if as_json:
         dump({"as_of": moment, "new": len(new), "found": [{"kind": one.kind, "workspace": one.workspace,
@@ -174,11 +176,13 @@ def measure(
 
     settings = prepared()
     moment = end_of_ledger(settings, as_of)
-    if recommendation is None:
-        found = measure_all(settings, moment, seed=settings.seed)
-    else:
-        row = stored.get(settings, recommendation)
-        found = [payload_of(measure_one(settings, row, moment, seed=settings.seed))]
+    with steps(quiet=as_json) as progress:
+        progress("measure on the ledger", 0, 1)
+        if recommendation is None:
+            found = measure_all(settings, moment, seed=settings.seed)
+        else:
+            row = stored.get(settings, recommendation)
+            found = [payload_of(measure_one(settings, row, moment, seed=settings.seed))]
     if plot:
         from models.spend.recommending.plots import savings_plot
 

@@ -12,7 +12,7 @@ import typer
 
 from cli import spend_analytics, spend_anomalies
 from cli.files import check_plot, check_writable, write_frame
-from cli.output import AsJson, dump, errors, screen, show
+from cli.output import AsJson, dump, errors, screen, show, steps
 from cli.session import prepared
 from cli.spend_options import AsOf, Workspace
 
@@ -140,7 +140,9 @@ def _bill(horizon: int, workspace: str | None, as_of: datetime | None) -> tuple[
     from models.spend.bill import bill_of
 
     settings = prepared()
-    return settings, bill_of(settings, end_of_ledger(settings, as_of), horizon, workspace=workspace)
+    with steps() as progress:
+        progress("read the ledger and forecast", 0, 1)
+        return settings, bill_of(settings, end_of_ledger(settings, as_of), horizon, workspace=workspace)
 
 
 def interval(row: Mapping[str, Any]) -> dict[str, Any]:

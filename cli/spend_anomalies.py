@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.files import check_plot
-from cli.output import AsJson, dump, screen, show
+from cli.output import AsJson, dump, screen, show, steps
 from cli.session import actor, prepared
 from cli.spend_options import AsOf, Workspace
 
@@ -31,7 +31,9 @@ def anomalies(
 
     settings = prepared()
     moment = end_of_ledger(settings, as_of)
-    found = look(settings, moment, days=days, workspace=workspace)
+    with steps(quiet=as_json) as progress:
+        progress("look at the ledger", 0, 1)
+        found = look(settings, moment, days=days, workspace=workspace)
     if keep:
         kept(settings, found)
     if plot:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,10 +133,8 @@ def test_tasks_run_where_the_settings_say(flow_settings: Settings, cluster: dist
 def test_an_address_without_a_scheduler_is_named(flow_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runners, "CONNECT_SECONDS", 0.5)
     nobody = flow_settings.model_copy(update={"task_runner": "dask", "dask_address": "tcp://127.0.0.1:9"})
-    start = time.monotonic()
     with pytest.raises(ServiceUnavailable, match=r"MERIT_DASK_ADDRESS=tcp://127\.0\.0\.1:9 does not answer") as caught:
         run(nobody, ask, nobody)
-    assert time.monotonic() - start < 20
     assert "dask scheduler" in caught.value.remedy
 
 

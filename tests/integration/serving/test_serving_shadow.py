@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -105,10 +105,8 @@ def test_under_pressure_questions_are_dropped_and_counted(beside: Any) -> None:
     made.follow({"churn": (2, "churn")})
     state = made.state("churn")
     assert state is not None
-    # Nobody answers yet: what does not fit is gone, at once.
-    begin = time.perf_counter()
+    # Nobody answers yet: what does not fit is gone, and nobody waits for room.
     made.offer(predictions(beside, 1_000))
-    assert time.perf_counter() - begin < 1.0
     assert (state.taken, state.dropped) == (100, 900)
     made.start()
     assert made.flush(20)
@@ -117,28 +115,29 @@ def test_under_pressure_questions_are_dropped_and_counted(beside: Any) -> None:
     assert shadows.counts(beside.settings, "churn") == {2: 100}
 
 
-def test_a_slow_and_failing_shadow_touches_no_answer(beside: Any, open_client: Callable[..., Any]) -> None:
+def test_a_slow_and_failing_shadow_touches_no_answer(
+    beside: Any, open_client: Callable[..., Any], eventually: Callable[..., None]
+) -> None:
     with open_client(beside.settings.model_copy(update={"shadow": "all"})) as client:
         services = client.app.state.services
         services.champions.look()
         state = services.shadows.state("churn")
         assert state is not None
 
+        go_on = threading.Event()
+
         def stuck(records: Any) -> Any:
-            time.sleep(0.3)
+            go_on.wait(60)
             raise RuntimeError("the library gave up")
 
         state.scorer = replace(state.scorer, predict_records=stuck)
-        begin = time.perf_counter()
         for _ in range(30):
             assert client.post("/v1/churn/predictions", json={"features": beside.features()}).status_code == 201
-        # A shadow alone would have taken nine seconds.
-        assert time.perf_counter() - begin < 4.0
         services.predictions.flush()
-        deadline = time.monotonic() + 5
-        while not state.failed and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert state.failed >= 1
+        # All were answered while the shadow had not got through its first question.
+        assert (state.answered, state.failed) == (0, 0)
+        go_on.set()
+        eventually(lambda: state.failed >= 1, 30)
         assert state.answered == 0
 
 
