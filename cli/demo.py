@@ -100,7 +100,7 @@ def _with_free_ports(settings: Settings) -> Settings:
             ("port", settings.host),
             *((f"{server}_port", "127.0.0.1") for server in ("prefect", "mlflow", "simulator")),
         )
-        if not services.is_free(host, getattr(settings, name))
+        if not services.claim(host, getattr(settings, name))
     }
     return settings.model_copy(update=changes)
 

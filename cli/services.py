@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +19,15 @@ from types import TracebackType
 import httpx
 
 from store.errors import ServiceUnavailable, SettingsError
+from store.locks import file_lock
 from store.settings import Settings
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+# Held until this process ends.
+_claims = contextlib.ExitStack()
+_claimed: set[int] = set()
+atexit.register(_claims.close)
 
 
 @dataclass
@@ -181,18 +189,41 @@ def simulator(settings: Settings, env: Mapping[str, str]) -> Service:
 
 
 def require_free(name: str, host: str, port: int, variable: str) -> None:
-    """Refuse to start where something else listens.
+    """Refuse to start where something else listens, or is about to; see `claim`.
 
     Raises
     ------
     SettingsError : the port is taken; the message names the setting to change.
     """
-    if not is_free(host, port):
+    if not claim(host, port):
         raise SettingsError(
             f"Port {port}, meant for the {name}, is taken.",
             remedy=f"Stop what listens there, or set {variable} to another port.",
             field=variable,
         )
+
+
+def claim(host: str, port: int) -> bool:
+    """Keep a port for servers of this process; False where something listens there, or another `merit` keeps it.
+
+    A server takes seconds until it listens. Who looked meanwhile would find the port free, and then take the answers of
+    a stranger's server for those of its own.
+    """
+    if port in _claimed:
+        return True
+    if not is_free(host, port):
+        return False
+    try:
+        _claims.enter_context(file_lock(claim_file(port), timeout=0))
+    except ServiceUnavailable:
+        return False
+    _claimed.add(port)
+    return True
+
+
+def claim_file(port: int) -> Path:
+    """What whoever keeps a port holds the lock of."""
+    return Path(tempfile.gettempdir()) / f"merit-ports-{os.getuid()}" / f"{port}.lock"
 
 
 def is_free(host: str, port: int) -> bool:
