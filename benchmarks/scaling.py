@@ -1,7 +1,7 @@
 """Seconds and peak memory of every step against the number of customers and of series, each in a process of its own.
 
     python -m benchmarks.scaling --customers 1000 10000 --series 100 1000 --keep /tmp/scaling
-    python -m benchmarks.scaling --customers 100000 --series --keep /tmp/scaling --steps world snapshot churn-frame
+    python -m benchmarks.scaling --customers --series 10000 --keep /tmp/scaling --steps panel naive-fit naive-judge
 
 Results and intermediate files are kept in `--keep`: a step that was finished is not run again, so an interrupted run
 goes on where it was, and sizes can be added later. A step that fails is told of and leaves out those that need it.
@@ -168,24 +168,31 @@ def panel(place: Place) -> str:
     return f"{len(frame):,} rows"
 
 
-def finalise(place: Place) -> str:
-    family = place.spec("forecasting").build()
-    ref = place.dataset("forecasting")
-    model = family.load(place.folder / "forecasting" / "candidates" / "DynamicOptimizedTheta")
-    final = family.finalise(model, read_dataset(ref), ref.roles)
-    target = place.folder / "forecasting" / "final"
-    target.mkdir(parents=True, exist_ok=True)
-    final.save(target)
-    return f"{sum(path.stat().st_size for path in target.rglob('*') if path.is_file()) / 1e6:.1f} MB"
+def finalise(candidate: str) -> Callable[[Place], str]:
+    def work(place: Place) -> str:
+        family = place.spec("forecasting").build()
+        ref = place.dataset("forecasting")
+        model = family.load(place.folder / "forecasting" / "candidates" / candidate)
+        final = family.finalise(model, read_dataset(ref), ref.roles)
+        target = place.folder / "forecasting" / f"final-{candidate}"
+        target.mkdir(parents=True, exist_ok=True)
+        final.save(target)
+        return f"{sum(path.stat().st_size for path in target.rglob('*') if path.is_file()) / 1e6:.1f} MB"
+
+    return work
 
 
-def answer(place: Place) -> str:
+def answer(candidate: str) -> Callable[[Place], str]:
     """Load the promoted model and forecast every series at two levels."""
-    model: Any = place.spec("forecasting").build().load(place.folder / "forecasting" / "final")
-    found = model.forecast(levels=(80, 95))
-    start = time.perf_counter()
-    model.forecast(ids=[model.ids[0]], levels=(80, 95))
-    return f"{len(found):,} rows; one series {1000 * (time.perf_counter() - start):.1f} ms"
+
+    def work(place: Place) -> str:
+        model: Any = place.spec("forecasting").build().load(place.folder / "forecasting" / f"final-{candidate}")
+        found = model.forecast(levels=(80, 95))
+        start = time.perf_counter()
+        model.forecast(ids=[model.ids[0]], levels=(80, 95))
+        return f"{len(found):,} rows; one series {1000 * (time.perf_counter() - start):.1f} ms"
+
+    return work
 
 
 CUSTOMERS: Mapping[str, Callable[[Place], str]] = {
@@ -200,13 +207,21 @@ CUSTOMERS: Mapping[str, Callable[[Place], str]] = {
     "segmentation-frame": frame_of("segmentation"),
     "segmentation-fit": fit("segmentation", "kmeans"),
 }
+# A member that costs nothing shows what the house itself takes for a series; the other one, what a real one takes.
+LOCAL = {"naive": "SeasonalNaive", "theta": "DynamicOptimizedTheta"}
 SERIES: Mapping[str, Callable[[Place], str]] = {
     "panel": panel,
-    "member": fit("forecasting", "DynamicOptimizedTheta"),
-    "member-judge": judge("forecasting", "DynamicOptimizedTheta"),
     "global-boosting": fit("forecasting", "GlobalBoosting"),
-    "finalise": finalise,
-    "answer": answer,
+    **{
+        f"{short}-{step}": make(name)
+        for short, name in LOCAL.items()
+        for step, make in {
+            "fit": lambda name: fit("forecasting", name),
+            "judge": lambda name: judge("forecasting", name),
+            "finalise": finalise,
+            "answer": answer,
+        }.items()
+    },
 }
 KINDS = {"customers": CUSTOMERS, "series": SERIES}
 

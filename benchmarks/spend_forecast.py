@@ -4,8 +4,9 @@
 
 Of each world of 160 days the bill is forecast once a week from the tenth week on, each time from nothing but what was
 known then, and compared with what came: days of every series (all spending, each workspace and each model that costs
-anything) and the sums of two and of four weeks of all spending and of each workspace, against their intervals. The days on which one user's
-program runs away are in what came: no forecast knows of them, so a forecast that reaches into them is counted apart.
+anything) and the sums of two and of four weeks of all spending and of each workspace, against their intervals. The days
+on which one user's program runs away are in what came: no forecast knows of them, so a forecast that reaches into them
+is counted apart.
 
 Budgets: at each of these moments every workspace has a monthly budget of 0.9, 1.0 and 1.1 times what the month is
 expected to cost; told is the probability that it is used up by the end of the month, and counted whether it was.
