@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from features.gist import BITS, STRUCTURE, Gists
-from models.routing.projection import Projection, columns_of, rarity, weighed
+from models.routing.projection import Projection, columns_of, rarity, upright, weighed
 from models.routing.word_vectors import fit_meaning, word_vectors
 
 Floats32 = NDArray[np.float32]
@@ -129,7 +129,7 @@ def fit_basis(
 
 
 def _directions(weights: sp.csr_matrix, dimensions: int, seed: int) -> Floats32:
-    """Right singular vectors of the largest singular values, signs fixed."""
+    """Right singular vectors of the largest singular values, upright."""
     most = min(dimensions, weights.shape[0] - 1, weights.shape[1])
     if most < 1:
         return np.zeros((weights.shape[1], 0), np.float32)
@@ -142,7 +142,4 @@ def _directions(weights: sp.csr_matrix, dimensions: int, seed: int) -> Floats32:
         basis = weights @ basis
     basis, _ = np.linalg.qr(basis)
     _, _, right = np.linalg.svd(np.asarray((weights.T @ basis).T), full_matrices=False)
-    right = right[:most]
-    signs = np.sign(right[np.arange(len(right)), np.argmax(np.abs(right), axis=1)])
-    made: Floats32 = (right * np.where(signs == 0, 1.0, signs)[:, None]).T.astype(np.float32)
-    return np.ascontiguousarray(made)
+    return upright(right[:most])

@@ -81,6 +81,13 @@ def columns_of(buckets: NDArray[np.int64]) -> NDArray[np.int32]:
     return column
 
 
+def upright(right: NDArray[np.floating[Any]]) -> Floats32:
+    """(width, directions): singular vectors, one a row, as directions whose signs are the same on every machine."""
+    signs = np.sign(right[np.arange(len(right)), np.argmax(np.abs(right), axis=1)])
+    made: Floats32 = (right * np.where(signs == 0, 1.0, signs)[:, None]).T.astype(np.float32)
+    return np.ascontiguousarray(made)
+
+
 def rarity(met: NDArray[np.int64], rows: int) -> Floats32:
     """Weight of words that so many of the rows hold."""
     return np.log((1 + rows) / (1 + met)).astype(np.float32) + np.float32(0.05)

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from features.gist import BITS, Gists, word_buckets
-from models.routing.projection import Projection, columns_of, rarity, weighed
+from models.routing.projection import Projection, columns_of, rarity, upright, weighed
 from store.errors import InvalidValue
 
 Floats32 = NDArray[np.float32]
@@ -81,10 +81,8 @@ def fit_meaning(gists: Gists, buckets: NDArray[np.int64], vectors: Floats32, *, 
     said = weights @ vectors
     said = said - said.mean(axis=0)
     _, _, right = np.linalg.svd(said.T @ said)
-    right = right[: min(dimensions, max(rows - 1, 1))]
-    signs = np.sign(right[np.arange(len(right)), np.argmax(np.abs(right), axis=1)])
-    axes = (right * np.where(signs == 0, 1.0, signs)[:, None]).T.astype(np.float32)
-    return Projection(made.column, made.idf, np.ascontiguousarray(vectors @ axes)).level(weights)
+    axes = upright(right[: min(dimensions, max(rows - 1, 1))])
+    return Projection(made.column, made.idf, vectors @ axes).level(weights)
 
 
 def _words(tokens: Iterable[str]) -> set[str]:
