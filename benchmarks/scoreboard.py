@@ -131,8 +131,8 @@ def forecasting(asked: Asked) -> Iterator[Line]:
 
 
 def pricing(asked: Asked) -> Iterator[Line]:  # noqa: ARG001 - it takes a second
-    """Logit demand of Nevo's cereals with his instruments: the price coefficient, and the mean own elasticity."""
-    from benchmarks.pricing_elasticities import cereals
+    """Logit demand of Nevo's cereals with his instruments, and the choice among brands of yogurt."""
+    from benchmarks.pricing_elasticities import PUBLISHED, cereals, choice_of
 
     start = time.perf_counter()
     alpha, error, elasticity = cereals()["20 instruments, effects of brands"]
@@ -146,6 +146,14 @@ def pricing(asked: Asked) -> Iterator[Line]:  # noqa: ARG001 - it takes a second
     ends = (elasticity * low / alpha, elasticity * high / alpha)
     others = {"random coefficients, measured elsewhere": -3.62}
     yield Line("pricing", data, "mean own elasticity", "equal", elasticity, *ends, others, took)
+    start = time.perf_counter()
+    choice = choice_of("Yogurt")
+    assert choice.feature is not None
+    took = time.perf_counter() - start
+    for what, (value, error) in {"price": choice.level, "feat": choice.feature}.items():
+        ends = (value - 1.96 * error, value + 1.96 * error)
+        others = {"conditional logit, Helveston (2023)": PUBLISHED[what]}
+        yield Line("pricing", "Yogurt of Ecdat", f"β ({what})", "equal", value, *ends, others, took)
 
 
 def segmentation(asked: Asked) -> Iterator[Line]:  # noqa: ARG001 - it takes a second
