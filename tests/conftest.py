@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import sqlite3
+import ssl
 import subprocess
 import tempfile
 import time
@@ -34,6 +35,9 @@ os.environ.update(
 )
 for name in [key for key in os.environ if key.startswith("MERIT_")]:
     del os.environ[name]
+
+# Every client of httpx reads the certificates of all authorities; tests make hundreds that never leave this machine.
+ssl.create_default_context = functools.cache(ssl.create_default_context)
 
 from store import database  # noqa: E402
 from store.settings import Settings  # noqa: E402
