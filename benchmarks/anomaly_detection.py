@@ -1,6 +1,7 @@
 """Anomalies found and false alarms raised, where the truth is known.
 
     python -m benchmarks.anomaly_detection --seeds 21,22,23,24,25
+    .venv-deep/bin/python -m benchmarks.anomaly_detection      # with the autoencoder, which takes most of the time
 
 Two kinds of truth. Incidents of the demo world (outage, degradation, traffic surge, cold snap) are known with their
 days and regions: an incident is found when a series that it moves by a tenth or more alarms while it lasts or on the
@@ -26,6 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,9 @@ def methods(holidays: tuple[str, ...]) -> dict[str, Alarms]:
     """Name → method."""
     found: dict[str, Alarms] = {"ensemble": partial(detector, names=USUAL, holidays=holidays)}
     found |= {name: partial(detector, names=(name,), holidays=holidays) for name in USUAL}
+    if find_spec("torch") is not None:  # learning it needs the extra `deep`
+        found["autoencoder"] = partial(detector, names=("autoencoder",), holidays=holidays)
+        found["ensemble with autoencoder"] = partial(detector, names=(*USUAL, "autoencoder"), holidays=holidays)
     found["ensemble, not told of holidays"] = partial(detector, names=USUAL, holidays=())
     return found | {"three sigma": three_sigma}
 
