@@ -49,6 +49,12 @@ FIRST_PLANTED = 1000
 WARM = 56  # days on which nobody is judged
 COLUMN = {"api_calls": "usage", "compute_hours": "usage", "energy_kwh": "energy", "tickets": "tickets"}
 Alarms = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# Learning it needs the extra `deep`.
+DEEP: dict[str, tuple[str, ...]] = (
+    {}
+    if find_spec("torch") is None
+    else {"autoencoder": ("autoencoder",), "ensemble with autoencoder": (*USUAL, "autoencoder")}
+)
 
 
 def detector(values: np.ndarray, stamps: np.ndarray, names: tuple[str, ...], holidays: tuple[str, ...]) -> np.ndarray:
@@ -70,9 +76,7 @@ def methods(holidays: tuple[str, ...]) -> dict[str, Alarms]:
     """Name → method."""
     found: dict[str, Alarms] = {"ensemble": partial(detector, names=USUAL, holidays=holidays)}
     found |= {name: partial(detector, names=(name,), holidays=holidays) for name in USUAL}
-    if find_spec("torch") is not None:  # learning it needs the extra `deep`
-        found["autoencoder"] = partial(detector, names=("autoencoder",), holidays=holidays)
-        found["ensemble with autoencoder"] = partial(detector, names=(*USUAL, "autoencoder"), holidays=holidays)
+    found |= {name: partial(detector, names=names, holidays=holidays) for name, names in DEEP.items()}
     found["ensemble, not told of holidays"] = partial(detector, names=USUAL, holidays=())
     return found | {"three sigma": three_sigma}
 
@@ -246,7 +250,7 @@ def main() -> None:
     print(", ".join(f"{kind} {share(total[kind, True], total[kind, True] + total[kind, False])}" for kind in names))
     print(f"\nPlanted in {options.planted} series of 500 days: found, and called by their right name\n")
     print("| method | spike | dip | level shift | false events in 1,000 values |\n|---|---|---|---|---|")
-    for name, names in (("ensemble", USUAL), *((one, (one,)) for one in USUAL)):
+    for name, names in (("ensemble", USUAL), *((one, (one,)) for one in USUAL), *DEEP.items()):
         by_kind, named, false, count = of_planted(names, range(FIRST_PLANTED, FIRST_PLANTED + options.planted))
         cells = [f"{share(by_kind[kind], count)}, {named[kind]}" for kind in ("spike", "dip", "level shift")]
         print(
