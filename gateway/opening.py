@@ -112,6 +112,13 @@ class OpenGateway:
             raise
         return self.gateway
 
+    async def __aenter__(self) -> OpenGateway:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def close(self) -> None:
         """Stop; calls under way have ended by then, and everything that they cost is written."""
         await self._closing.aclose()

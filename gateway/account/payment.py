@@ -113,10 +113,12 @@ class Payment:
     async def touch(self) -> None:
         """Hold the money of calls under way for as long again: a stream may last longer than a reservation does."""
         now = time.time()
-        for held in list(self._under_way.values()):
-            # What is older than any call may become was forgotten; it is to expire.
+        for call, held in list(self._under_way.items()):
             if now - held.at < _LONGEST_S:
                 await self._budgets.touch(held)
+            else:
+                # Older than any call may become: nobody will settle it, and it is to expire.
+                self._under_way.pop(call, None)
 
     async def finish(
         self, run: Run, outcome: Outcome, error: str | None = None, content: Content | None = None

@@ -52,11 +52,7 @@ def test_a_provider_without_money_left_is_left_for_another(settings: Settings, s
             assert status.reserved == 0
 
     async def run() -> None:
-        opened = OpenGateway(home)
-        await opened.open()
-        try:
+        async with OpenGateway(home) as opened:
             await work(opened)
-        finally:
-            await opened.close()
 
     asyncio.run(run())

@@ -30,12 +30,8 @@ def home(request: pytest.FixtureRequest, settings: Settings, simulator: Any) -> 
 
 def running(settings: Settings, work: Callable[[Gateway], Awaitable[None]]) -> None:
     async def run() -> None:
-        opened = OpenGateway(settings)
-        await opened.open()
-        try:
+        async with OpenGateway(settings) as opened:
             await work(opened.gateway)
-        finally:
-            await opened.close()
 
     asyncio.run(run())
 

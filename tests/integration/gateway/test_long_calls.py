@@ -37,11 +37,7 @@ def test_a_stream_that_goes_on_keeps_its_money(
         assert held.state == "settled"
 
     async def run() -> None:
-        opened = OpenGateway(home)
-        await opened.open()
-        try:
+        async with OpenGateway(home) as opened:
             await work(opened)
-        finally:
-            await opened.close()
 
     asyncio.run(run())

@@ -35,12 +35,8 @@ def home(settings: Settings, simulator: Any) -> Settings:
 
 def running(settings: Settings, work: Callable[[OpenGateway], Awaitable[None]]) -> None:
     async def run() -> None:
-        opened = OpenGateway(settings)
-        await opened.open()
-        try:
+        async with OpenGateway(settings) as opened:
             await work(opened)
-        finally:
-            await opened.close()
 
     asyncio.run(run())
 

@@ -71,12 +71,8 @@ def running(settings: Settings, work: Callable[[Running], Awaitable[None]]) -> N
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Running]:
-    gateway = OpenGateway(settings)
-    await gateway.open()
-    try:
-        yield Running(settings, gateway.gateway, gateway.improvement)
-    finally:
-        await gateway.close()
+    async with OpenGateway(settings) as found:
+        yield Running(settings, found.gateway, found.improvement)
 
 
 @pytest.fixture

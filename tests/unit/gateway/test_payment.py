@@ -104,6 +104,7 @@ async def test_without_it_the_money_is_let_go(payment: Payment, budgets: Budgets
     await payment.touch()
     await budgets._counters.tick()
     assert await reserved(budgets) == 0
+    assert payment._under_way == {}
 
 
 async def test_another_model_and_a_cheaper_one_are_the_same_money(payment: Payment, budgets: Budgets) -> None:
