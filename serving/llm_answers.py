@@ -121,7 +121,7 @@ async def openai_events(streamed: Streamed) -> AsyncGenerator[bytes]:
             if not wants_usage and choices and choices[0].get("finish_reason"):
                 ending = chunk
                 continue
-            yield b"data: " + orjson.dumps(chunk) + b"\n\n"
+            yield _frame(chunk)
     except GatewayError as error:
         if ending is not None:
             yield _frame(ending)
