@@ -20,7 +20,7 @@ from store.settings import Settings
 from tests.integration.serving_llm.conftest import Api, Run
 
 # Each way: as described, and not quite.
-EXAMPLES, PROMPTS = 3, 40
+EXAMPLES, PROMPTS = 5, 60
 # A key that was made would close the API; events have no end.
 LEFT_OUT = {"POST /v1/keys", "GET /v1/events"}
 
