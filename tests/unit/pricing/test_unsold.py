@@ -53,6 +53,13 @@ def test_slow_products_are_as_elastic_as_they_are() -> None:
     assert whole.dtypes.equals(frame.dtypes)
 
 
+@pytest.mark.parametrize(("every", "told"), [(7, True), (14, False)])
+def test_that_intervals_say_too_much_is_told_where_prices_change_often(every: int, told: bool) -> None:
+    _, notes = with_unsold(receipts({"lamp": 0.5, "vase": 1.2}, every=every), ROLES)
+    assert len(notes) == 1 + told
+    assert not told or notes[1].startswith("After 19% of the sales price had changed by the next one")
+
+
 def test_days_on_which_the_shop_is_closed_are_none() -> None:
     whole, _ = with_unsold(receipts({"lamp": 0.5}, closed=6), ROLES)
     assert set(whole["day"].dt.day_of_week) == {0, 1, 2, 3, 4, 5}
