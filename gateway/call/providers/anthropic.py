@@ -16,8 +16,9 @@ from gateway.call.providers.anthropic_caller import from_anthropic_request
 from gateway.call.providers.anthropic_events import PING, AnthropicEncoder
 from gateway.call.providers.anthropic_request import to_anthropic_request
 from gateway.call.providers.anthropic_stream import AnthropicDecoder
+from gateway.call.providers.endpoints import Endpoint, encode, endpoint
 from gateway.call.providers.failures import failure_in_answer
-from gateway.call.providers.http import Endpoint, Http, encode, endpoint
+from gateway.call.providers.http import Http
 from gateway.call.providers.openai import read_object
 from gateway.call.providers.openai_request import wants_usage
 from gateway.call.providers.provenance import source_of

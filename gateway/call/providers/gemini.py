@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from gateway.call.providers.endpoints import Endpoint, encode, endpoint
 from gateway.call.providers.failures import failure_in_answer
 from gateway.call.providers.gemini_answer import GeminiDecoder, from_gemini_answer, read_gemini_usage
 from gateway.call.providers.gemini_request import to_gemini_request
-from gateway.call.providers.http import Endpoint, Http, encode, endpoint
+from gateway.call.providers.http import Http
 from gateway.call.providers.openai import read_object
 from gateway.call.providers.openai_request import refused, wants_usage
 from gateway.call.providers.provenance import source_of

@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
+from gateway.call.providers.endpoints import Endpoint, encode, endpoint
 from gateway.call.providers.failures import failure_in_answer
-from gateway.call.providers.http import Endpoint, Http, encode, endpoint
+from gateway.call.providers.http import Http
 from gateway.call.providers.openai_quirks import Quirks, quirks_of
 from gateway.call.providers.openai_request import wants_usage
 from gateway.call.providers.openai_usage import read_usage, usage_of_chunk

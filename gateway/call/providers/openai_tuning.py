@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from gateway.call.providers.http import Http, encode, endpoint
+from gateway.call.providers.endpoints import encode, endpoint
+from gateway.call.providers.http import Http
 from gateway.call.providers.openai import read_object
 from gateway.call.providers.wire import Provider, ProviderFailure
 

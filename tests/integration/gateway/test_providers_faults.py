@@ -434,3 +434,61 @@ def test_a_provider_that_was_reconfigured_is_asked_as_configured_now() -> None:
         return await complete(wire, changed)
 
     assert run(answers, both).body["asked"] == "Bearer sk-new-key-0123456789"
+
+
+def test_what_is_said_before_the_answer_is_passed_over() -> None:
+    async def hinted(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 103 Early Hints\r\nLink: </style>; rel=preload\r\n\r\n")
+        await exchange.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await exchange.answer(CHAT)
+
+    assert run(hinted).body == CHAT
+
+
+def test_the_time_that_is_given_holds_for_connecting_too() -> None:
+    """Nobody takes the connection, and the caller has less time than a provider is given to take one."""
+
+    async def scenario() -> Any:
+        http = Http(names=Silent())
+        asked = Provider("acme", "openai", "http://acme.example/v1", key=KEY, local=True)
+        try:
+            return await OpenAIWire(http).complete(asked, "m", PROMPT, 0.05)
+        except ProviderFailure as failure:
+            return failure
+        finally:
+            await http.close()
+
+    failed(asyncio.run(scenario()), "timeout", sent=False)
+
+
+class Silent(AbstractResolver):
+    """A name server that never answers."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_time_runs_out_for_whoever_reads() -> None:
+    """A stream is begun by one task and read by another; its deadline is for both."""
+
+    async def endless(exchange: Exchange) -> None:
+        await exchange.send(EVENTS)
+        while True:
+            await exchange.events(TEXT, end=False)
+            await asyncio.sleep(0.01)
+
+    async def briefly(wire: OpenAIWire, asked: Provider) -> Any:
+        async def rest() -> None:
+            async for _ in answer:
+                pass
+
+        async with wire.stream(asked, "m", PROMPT, 0.2) as answer:
+            await asyncio.create_task(rest())
+
+    failed(run(endless, briefly), "timeout")

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.call.providers.http import Http, Opened, endpoint
+from gateway.call.providers.endpoints import endpoint
+from gateway.call.providers.http import Http, Opened
 from gateway.call.providers.openai import ChunkDecoder, chat_body, read_answer
 from gateway.call.providers.openai_quirks import Quirks, quirks_of
 from gateway.call.providers.openai_usage import read_usage
