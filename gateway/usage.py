@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as nothing that every call makes: it would take twice as long to make.
+@dataclass(slots=True)
 class Usage:
     """Tokens of one call.
 

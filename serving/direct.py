@@ -13,7 +13,7 @@ import orjson
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -27,6 +27,26 @@ class DirectRoute(APIRoute):
         return endpoint
 
 
+async def body_of(request: Request) -> bytes:
+    """The body, which mostly comes in one piece; to be read once.
+
+    Raises
+    ------
+    ClientDisconnect : the caller went away before all of it had come.
+    """
+    message = await request.receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        body: bytes = message.get("body", b"")
+        return body
+    pieces = []
+    while message["type"] == "http.request":
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+        message = await request.receive()
+    raise ClientDisconnect
+
+
 async def read_body(request: Request, model: type[Body]) -> Body:
     """The JSON body as `model`, with the errors that FastAPI would raise.
 
@@ -34,7 +54,7 @@ async def read_body(request: Request, model: type[Body]) -> Body:
     ------
     RequestValidationError : it is not JSON, is sent as something else, or does not fit.
     """
-    content = await request.body()
+    content = await body_of(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not content:
         raise RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "Field required", "input": None}])

@@ -31,7 +31,11 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        declared = next((value for name, value in scope["headers"] if name == b"content-length"), None)
+        declared = None
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                declared = value
+                break
         limit, setting = self._larger.get(scope["path"], self._limit) if self._larger else self._limit
         if declared is None:
             await self.app(scope, _counted(receive, limit), send)

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from gateway.choose.catalogue import CAPABILITIES
 from gateway.prompt import Kind, Limits, Options, Prompt, Tenant
 from serving.access import Caller
+from serving.direct import body_of
 from store.errors import InvalidValue, MissingColumn, WrongType
 from store.tables.base import new_id
 
@@ -36,7 +37,7 @@ async def read_json(request: Request) -> dict[str, Any]:
     ------
     InvalidValue, WrongType : it is none.
     """
-    content = await request.body()
+    content = await body_of(request)
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError as error:

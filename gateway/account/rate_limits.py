@@ -11,6 +11,10 @@ from store.errors import RateLimited
 # Seconds after which a slot of those that run at the same time is worth asking for again.
 _SLOT_S = 1.0
 _PER_MINUTE = {"requests": "requests_per_minute", "tokens": "tokens_per_minute", "concurrent": "concurrent"}
+_HEADERS = {
+    kind: (f"x-ratelimit-limit-{kind}", f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}")
+    for kind in ("requests", "tokens")
+}
 
 
 class RateSettings(Protocol):
@@ -79,9 +83,10 @@ def headers(standings: Iterable[Standing]) -> dict[str, str]:
         if one.kind != "concurrent" and (one.kind not in tightest or one.left < tightest[one.kind].left):
             tightest[one.kind] = one
     for kind, one in tightest.items():
-        told[f"x-ratelimit-limit-{kind}"] = str(one.most)
-        told[f"x-ratelimit-remaining-{kind}"] = str(max(0, one.left))
-        told[f"x-ratelimit-reset-{kind}"] = _duration(one.reset_ms)
+        limit, remaining, reset = _HEADERS[kind]
+        told[limit] = str(one.most)
+        told[remaining] = str(max(0, one.left))
+        told[reset] = _duration(one.reset_ms)
     return told
 
 

@@ -53,7 +53,8 @@ class Attempt:
         return {name: value for name, value in shown.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as nothing that every call makes: it would take twice as long to make.
+@dataclass(slots=True)
 class CallRecord:
     """A finished call.
 
@@ -111,7 +112,7 @@ class CallRecord:
 
 def wordless(extra: Mapping[str, Any]) -> Mapping[str, Any]:
     """What else is told of a call, without words of answers or providers in it."""
-    if not extra.keys() & {"ensemble", "judge"}:
+    if "ensemble" not in extra and "judge" not in extra:
         return extra
     told = dict(extra)
     if isinstance(judge := told.get("judge"), str):

@@ -9,8 +9,10 @@ from typing import Any
 from gateway.choose.catalogue import Model
 from gateway.money import dollars
 
+# Nobody changes what is decided. Not frozen all the same: that doubles the time to make one, and a call makes a dozen.
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Task:
     """What a prompt asks for.
 
@@ -53,7 +55,7 @@ class Task:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ranked:
     """A model that may answer.
 
@@ -84,7 +86,7 @@ class Ranked:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """The order in which models are tried, first the chosen one.
 
