@@ -66,13 +66,18 @@ class Slots:
         """Providers that were ever called, sorted."""
         return sorted(self._lines)
 
-    async def _take(self, provider: Provider, timeout_s: float) -> None:
+    def _take_at_once(self, provider: Provider) -> bool:
+        """Take a slot where one is free and nobody is in line for it."""
         line = self._lines.get(provider.name)
         if line is None:
             line = self._lines[provider.name] = _Line()
-        if line.taken < provider.concurrency and not line.waiting:
-            line.taken += 1
-            return
+        if line.taken >= provider.concurrency or line.waiting:
+            return False
+        line.taken += 1
+        return True
+
+    async def _take_in_turn(self, provider: Provider, timeout_s: float) -> None:
+        line = self._lines[provider.name]
         if len(line.waiting) >= self._waiting_per_slot * provider.concurrency:
             raise _busy(provider, f"{len(line.waiting)} calls wait already")
         timeout_s = min(timeout_s, self._longest_wait_s)
@@ -123,7 +128,8 @@ class Slot:
         self._held = False
 
     async def __aenter__(self) -> None:
-        await self._slots._take(self._provider, self._timeout_s)
+        if not self._slots._take_at_once(self._provider):
+            await self._slots._take_in_turn(self._provider, self._timeout_s)
         self._held = True
 
     async def __aexit__(
