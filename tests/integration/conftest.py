@@ -7,12 +7,10 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,16 +27,6 @@ from store.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (pd.DataFrame({"a": [1.0, 2.0]}), pd.DataFrame({"p": [0.1, 0.9]}))
-
-
-@pytest.fixture(scope="session")
-def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without runs. Making its tables takes seconds, copying it does not."""
-    home = tmp_path_factory.mktemp("mlflow")
-    Registry(Settings(home=home)).models()
-    with closing(sqlite3.connect(home / "mlflow.db")) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return home / "mlflow.db"
 
 
 @pytest.fixture
@@ -73,7 +61,7 @@ def make_versions(registry: Registry, tmp_path: Path) -> Callable[..., list[int]
 def on_both(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Settings]:
     """The settings once on SQLite and once on Postgres."""
     if request.param == "postgres":
-        url = SecretStr(request.getfixturevalue("postgres_url"))
+        url = SecretStr(request.getfixturevalue("migrated_postgres_url"))
         settings = settings.model_copy(update={"database_url": url})
     yield settings
     dispose(settings)

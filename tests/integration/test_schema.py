@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,16 @@ def by_migrations(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """Here alone nothing takes the short way of `tests/conftest.py`."""
     if request.function is not test_what_other_tests_start_from_is_what_the_migrations_make:
         monkeypatch.setattr(database, "_upgrade", inspect.unwrap(database._upgrade))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def on_both(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Settings]:
+    """The settings once on SQLite and once on Postgres, both without anything in them."""
+    if request.param == "postgres":
+        url = SecretStr(request.getfixturevalue("postgres_url"))
+        settings = settings.model_copy(update={"database_url": url})
+    yield settings
+    dispose(settings)
 
 
 def test_models_and_migrations_agree(on_both: Settings) -> None:

@@ -30,7 +30,7 @@ from store.tables.platform import EventRow
 @pytest.fixture(params=["sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Settings]:
     if request.param == "postgres":
-        url = request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("migrated_postgres_url")
         settings = settings.model_copy(update={"database_url": SecretStr(url)})
     yield settings
     dispose(settings)

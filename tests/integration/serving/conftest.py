@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -240,20 +239,9 @@ class World:
         return float(model.predict_records([self.features(row)])[0])
 
 
-@pytest.fixture(scope="session")
-def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow store with its tables and nothing in them: making one takes seconds."""
-    settings = Settings(home=tmp_path_factory.mktemp("mlflow"))
-    Registry(settings).models()
-    copy = settings.root / "copy.db"
-    with closing(sqlite3.connect(settings.root / "mlflow.db")) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
-    return copy
-
-
 @contextmanager
 def _world(home: Path, folders: dict[str, Path], mlflow: Path) -> Iterator[World]:
-    settings = Settings(home=home, threads=1, watch_seconds=0.2)
+    settings = Settings(home=home, threads=1, watch_seconds=0.5)
     shutil.copy(mlflow, settings.root / "mlflow.db")
     migrate(settings)
     yield World(settings, Registry(settings), folders, customers())
@@ -262,7 +250,7 @@ def _world(home: Path, folders: dict[str, Path], mlflow: Path) -> Iterator[World
 
 @pytest.fixture(scope="session")
 def make_world() -> Callable[..., Any]:
-    """`with make_world(home, folders, empty_mlflow) as world`."""
+    """`with make_world(home, folders, mlflow_template) as world`."""
     return _world
 
 
@@ -277,17 +265,18 @@ def folders(
 
 
 @pytest.fixture
-def world(tmp_path: Path, folders: dict[str, Path], empty_mlflow: Path) -> Iterator[World]:
+def world(tmp_path: Path, folders: dict[str, Path], mlflow_template: Path) -> Iterator[World]:
     """A home of this test's own, with nothing promoted yet."""
-    with _world(tmp_path / "home", folders, empty_mlflow) as made:
+    with _world(tmp_path / "home", folders, mlflow_template) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path], empty_mlflow: Path) -> Iterator[World]:
-    """A home for all tests that promote nothing: churn version 1 (logistic), a forecaster and segments, features
-    published."""
-    with _world(tmp_path_factory.mktemp("shared") / "home", folders, empty_mlflow) as made:
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path], mlflow_template: Path
+) -> Iterator[World]:
+    """A home for all tests that promote nothing: churn version 1, a forecaster and segments, features published."""
+    with _world(tmp_path_factory.mktemp("shared") / "home", folders, mlflow_template) as made:
         made.champion("logistic")
         made.champion("forecaster", "forecasting")
         made.champion("pricing", "pricing")

@@ -31,10 +31,10 @@ def bearer(secret: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def secrets_by_role(
-    tmp_path_factory: pytest.TempPathFactory, folders: Any, empty_mlflow: Any, make_world: Callable[..., Any]
+    tmp_path_factory: pytest.TempPathFactory, folders: Any, mlflow_template: Any, make_world: Callable[..., Any]
 ) -> Iterator[tuple[TestClient, dict[str, str], Any]]:
     """An API with keys: the client, a secret of every role, and the world."""
-    with make_world(tmp_path_factory.mktemp("keys") / "home", folders, empty_mlflow) as world:
+    with make_world(tmp_path_factory.mktemp("keys") / "home", folders, mlflow_template) as world:
         world.champion("logistic")
         world.champion("forecaster", "forecasting")
         world.champion("segments", "segmentation")

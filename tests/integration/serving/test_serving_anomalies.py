@@ -31,7 +31,7 @@ def values(seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def client(
-    tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path, make_world: Callable[..., Any]
+    tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path, make_world: Callable[..., Any]
 ) -> Iterator[TestClient]:
     """An API whose flow `anomalies` has looked at three series on 2024-04-30: the south broke down on two days."""
     south, north = values(0), values(1)
@@ -39,7 +39,7 @@ def client(
     stamps = (FIRST + np.arange(120)) * DAY
     series = [("api_calls/region=south", stamps, south), ("api_calls/region=north", stamps, north),
               ("api_calls/total", stamps, south + north)]  # fmt: skip
-    with make_world(tmp_path_factory.mktemp("anomalies") / "home", {}, empty_mlflow) as world:
+    with make_world(tmp_path_factory.mktemp("anomalies") / "home", {}, mlflow_template) as world:
         found = watch(series, Grid("fixed", DAY), WatchOptions())
         assert len(keep(world.settings, found, datetime(2024, 4, 30), 30)) == 2
         with TestClient(create_app(world.settings), base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as client:

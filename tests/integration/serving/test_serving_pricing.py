@@ -431,9 +431,9 @@ def test_positions(client: TestClient) -> None:
 
 @pytest.fixture(scope="module")
 def with_keys(
-    tmp_path_factory: pytest.TempPathFactory, folders: Any, empty_mlflow: Any, make_world: Any, open_client: Any
+    tmp_path_factory: pytest.TempPathFactory, folders: Any, mlflow_template: Any, make_world: Any, open_client: Any
 ) -> Iterator[tuple[TestClient, dict[str, dict[str, str]]]]:
-    with make_world(tmp_path_factory.mktemp("priced") / "home", folders, empty_mlflow) as world:
+    with make_world(tmp_path_factory.mktemp("priced") / "home", folders, mlflow_template) as world:
         world.champion("pricing", "pricing")
         headers = {
             name: {"Authorization": f"Bearer {keys.create(world.settings, name, role)[1]}"}

@@ -143,7 +143,7 @@ def test_the_part_of_an_answer_that_was_kept() -> None:
 @pytest.fixture(params=["sqlite", "postgres"])
 def home(request: pytest.FixtureRequest, settings: Settings) -> Settings:
     if request.param == "postgres":
-        return Settings(home=settings.home, threads=1, database_url=request.getfixturevalue("postgres_url"))
+        return Settings(home=settings.home, threads=1, database_url=request.getfixturevalue("migrated_postgres_url"))
     return settings
 
 

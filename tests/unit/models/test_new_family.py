@@ -6,6 +6,7 @@ The family predicts a number by the mean of its group; data, registry and ledger
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,13 @@ class MeanFamily:
 
     def online(self, snapshot: SnapshotRef) -> pd.DataFrame | None:
         return None
+
+
+@pytest.fixture
+def settings(settings: Settings, mlflow_template: Path) -> Settings:
+    """A home with an MLflow store."""
+    shutil.copy(mlflow_template, settings.root / "mlflow.db")
+    return settings
 
 
 @pytest.fixture
