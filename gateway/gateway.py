@@ -43,7 +43,7 @@ from gateway.prompt import Prompt, Tenant
 from store.errors import BudgetExceeded, NoCandidate, UnknownLlm
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answered:
     """A whole answer. What the gateway adds is `run.merit()`.
 
@@ -195,12 +195,6 @@ class Gateway:
         shown = [described(model) for model in models if allowed is None or model.id in allowed]
         return [*self.parts.chooser.names.listed(), *shown]
 
-    async def ready(self, prompt: Prompt) -> None:
-        """Read what deciding must not wait for: the likings of who asks, where they count."""
-        with suppress(UnknownLlm):  # told when it is decided, and counted until then like any other request
-            if self.parts.chooser.ask(prompt.model).strategy is Strategy.PREFERRED:
-                await asyncio.to_thread(self.parts.preferences.of, prompt.tenant)
-
     async def _admit(self, prompt: Prompt) -> Run:
         """What may enter: its conversation joined, its rate taken.
 
@@ -218,7 +212,9 @@ class Gateway:
 
     async def _joined(self, prompt: Prompt) -> tuple[Prompt, Thread | None]:
         """The prompt with the conversation that it continues, where it does."""
-        await self.ready(prompt)
+        if self._strategy(prompt.model) is Strategy.PREFERRED:
+            # Read here, since deciding must not wait for it.
+            await asyncio.to_thread(self.parts.preferences.of, prompt.tenant)
         if prompt.options.conversation is None:
             return prompt, None
         workspace = self.parts.workspaces.get(prompt.tenant.workspace)
@@ -228,7 +224,7 @@ class Gateway:
         """The prompt within what its workspace allows, counted and analysed."""
         workspace = self.parts.workspaces.get(prompt.tenant.workspace)
         limits = workspace.within(prompt.limits)
-        if not limits.local_only and self._is_private(prompt.model):
+        if not limits.local_only and self._strategy(prompt.model) is Strategy.PRIVATE:
             # A limit, so that whatever else is done with these words keeps to it: substitutes, judges, training.
             limits = replace(limits, local_only=True)
         if limits is not prompt.limits:
@@ -239,11 +235,11 @@ class Gateway:
             run.extra["whereabouts"] = whereabouts
         return run
 
-    def _is_private(self, name: str) -> bool:
+    def _strategy(self, name: str) -> Strategy | None:
         try:
-            return self.parts.chooser.ask(name).strategy is Strategy.PRIVATE
+            return self.parts.chooser.ask(name).strategy
         except UnknownLlm:
-            return False  # told when it is decided
+            return None  # told when it is decided, and counted until then like any other request
 
     def _longest_context(self) -> int:
         return max((one.context for one in self.parts.configuration.models.values()), default=0)

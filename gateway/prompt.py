@@ -113,7 +113,7 @@ class Options:
     trial: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prompt:
     """One request as the gateway sees it.
 

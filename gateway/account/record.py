@@ -16,7 +16,7 @@ from gateway.usage import Usage
 Outcome = Literal["ok", "cached", "failed", "broken", "cancelled", "refused", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attempt:
     """One call of a provider.
 

@@ -20,7 +20,7 @@ _UNIT = 2.0**-32
 _NOTHING = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Drawn:
     """A choice.
 

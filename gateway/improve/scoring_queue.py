@@ -28,7 +28,7 @@ SHARE = 0.02
 _LONGEST_PAUSE_S = 0.25
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EndedCall:
     """What is looked at of a call.
 

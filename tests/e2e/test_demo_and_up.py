@@ -63,7 +63,7 @@ def story(home: Path, environment: dict[str, str]) -> dict[str, Any]:
     What the gateway learns is in the second alone: `test_demo_loop.py` goes through that twice.
     """
     for calls in ("0", "40"):
-        arguments = [MERIT, "demo", "--quick", "--customers", "600", "--llm-calls", calls, "--json"]
+        arguments = [MERIT, "demo", "--quick", "--customers", "700", "--llm-calls", calls, "--json"]
         done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stderr
         told: dict[str, Any] = json.loads(done.stdout)

@@ -99,7 +99,7 @@ class Provider:
     probe: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """A whole answer.
 

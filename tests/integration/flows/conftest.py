@@ -61,7 +61,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def flow_settings(settings: Settings, prefect_server: str, mlflow_template: Path) -> Iterator[Settings]:
     """A home of this test's own, and the server."""
     shutil.copy(mlflow_template, settings.root / "mlflow.db")
-    yield settings.model_copy(update={"prefect_api_url": prefect_server, "threads": 2})
+    yield settings.model_copy(update={"prefect_api_url": prefect_server})
     dispose(settings)
 
 
