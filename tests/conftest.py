@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import gc
 import os
@@ -80,8 +79,9 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-# Libraries in C tell of what is not collected when the process ends.
-atexit.register(gc.unfreeze)
+def pytest_sessionfinish() -> None:
+    """Libraries in C tell of what is not collected when the process ends."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
