@@ -61,7 +61,8 @@ class Ledger:
 
     Parameters
     ----------
-    interval : seconds between two batches while there is little to do.
+    interval : seconds between two batches: the fewer there are, the less the event loop waits for the interpreter. Who
+        reads calls of this process has them stored first (`flush`).
     most_behind : bytes of journal beyond which no call is opened.
 
     Attributes
@@ -70,7 +71,7 @@ class Ledger:
     on_stored : called, in the thread that writes, after lines were brought into the database; neither raises nor waits.
     """
 
-    def __init__(self, settings: Settings, *, interval: float = 0.1, most_behind: int = MOST_BEHIND) -> None:
+    def __init__(self, settings: Settings, *, interval: float = 0.4, most_behind: int = MOST_BEHIND) -> None:
         self._settings = settings
         self._root = settings.root / "journal"
         self._interval = interval
