@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 
-# Not frozen, as nothing that every call makes: it would take twice as long to make.
+# Not frozen, as nothing that every call makes: it would take ten times as long to make.
 @dataclass(slots=True)
 class Usage:
     """Tokens of one call.

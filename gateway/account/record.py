@@ -53,7 +53,7 @@ class Attempt:
         return {name: value for name, value in shown.items() if value is not None}
 
 
-# Not frozen, as nothing that every call makes: it would take twice as long to make.
+# Not frozen, as nothing that every call makes: it would take ten times as long to make.
 @dataclass(slots=True)
 class CallRecord:
     """A finished call.

@@ -9,7 +9,8 @@ from typing import Any
 from gateway.choose.catalogue import Model
 from gateway.money import dollars
 
-# Nobody changes what is decided. Not frozen all the same: that doubles the time to make one, and a call makes a dozen.
+# Nobody changes what is decided. Not frozen all the same: making one would take ten times as long, and a call makes a
+# dozen.
 
 
 @dataclass(slots=True)
