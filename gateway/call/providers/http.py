@@ -23,6 +23,7 @@ _KEEP_LOCAL_S, _KEEP_PUBLIC_S = 4.0, 50.0
 _MOST_PLACES = 1_024
 # What aiohttp and the system raise.
 _ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError)
+_CUT = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 # How long an ended stream may take to end on the wire too, for its connection to be used again.
 _TAIL_S = 1.0
 
@@ -67,18 +68,28 @@ class Http:
         ------
         ProviderFailure : whatever went wrong.
         """
-        provider = endpoint.provider
-        exchange = Exchange()
+        message = endpoint.message(method, body, streamed=False)
         try:
-            await self._begin(exchange, endpoint, endpoint.message(method, body, streamed=False), timeout_s)
-            try:
-                raw = await self._read(exchange, provider, self.max_body_bytes)
-            finally:
-                exchange.release()
+            return await self._asked(endpoint, message, timeout_s)
         except _ERRORS as error:
-            raise _failure(provider, error, reading=False) from None
+            # A kept connection may end as it is used. What changes nothing may be asked once more, on another one.
+            cut = isinstance(error, _CUT) and not isinstance(error, aiohttp.ClientConnectorError)
+            if method != "GET" or not cut:
+                raise _failure(endpoint.provider, error, reading=False) from None
+        try:
+            return await self._asked(endpoint, message, timeout_s)
+        except _ERRORS as error:
+            raise _failure(endpoint.provider, error, reading=False) from None
+
+    async def _asked(self, endpoint: Endpoint, message: bytes, timeout_s: float) -> bytes:
+        exchange = Exchange()
+        await self._begin(exchange, endpoint, message, timeout_s)
+        try:
+            raw = await self._read(exchange, endpoint.provider, self.max_body_bytes)
+        finally:
+            exchange.release()
         if exchange.status != 200:
-            raise failure_from_status(provider, exchange.status, exchange.headers, raw)
+            raise failure_from_status(endpoint.provider, exchange.status, exchange.headers, raw)
         return raw
 
     def open(self, endpoint: Endpoint, body: bytes, timeout_s: float) -> Opened:

@@ -492,3 +492,35 @@ def test_time_runs_out_for_whoever_reads() -> None:
             await asyncio.create_task(rest())
 
     failed(run(endless, briefly), "timeout")
+
+
+@pytest.mark.parametrize("asks", ["models", "complete"])
+def test_a_kept_connection_that_ends_as_it_is_used_fails_only_what_may_not_be_asked_twice(asks: str) -> None:
+    async def once(exchange: Exchange) -> None:
+        if sum(one.writer is exchange.writer for one in server.seen) > 1:
+            raise ConnectionResetError
+        await exchange.answer({"data": [{"id": "m"}]} if exchange.method == "GET" else CHAT)
+
+    async def ask(wire: OpenAIWire, asked: Provider) -> Any:
+        return await (wire.models(asked, 5.0) if asks == "models" else wire.complete(asked, "m", PROMPT, 5.0))
+
+    async def scenario() -> tuple[Any, int]:
+        nonlocal server
+        http = Http()
+        async with upstream(once) as server:
+            wire, asked = OpenAIWire(http), provider(server)
+            await ask(wire, asked)
+            try:
+                return await ask(wire, asked), server.connections
+            except ProviderFailure as failure:
+                return failure, server.connections
+            finally:
+                await http.close()
+
+    server = Upstream()
+    found, connections = asyncio.run(scenario())
+    if asks == "models":
+        assert (found, connections) == (["m"], 2)
+    else:
+        failed(found, "closed")
+        assert connections == 1
