@@ -36,11 +36,9 @@ class Endpoint:
     def message(self, method: str, body: bytes | None, *, streamed: bool) -> bytes:
         """The request as it is sent."""
         lines = self.streamed if streamed else self.whole
-        if body is None and method == "GET":
-            return b"%b %b HTTP/1.1\r\n%b\r\n" % (method.encode(), self.target, lines)
         sent = body or b""
-        head = b"%b %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n" % (method.encode(), self.target, lines, len(sent))
-        return head + sent
+        length = b"" if body is None and method == "GET" else b"Content-Length: %d\r\n" % len(sent)
+        return b"%b %b HTTP/1.1\r\n%b%b\r\n%b" % (method.encode(), self.target, lines, length, sent)
 
 
 def endpoint(provider: Provider, path: str, headers: Mapping[str, str]) -> Endpoint:

@@ -8,6 +8,7 @@ beforehand, and that was half of the processor time of a request.
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -20,8 +21,6 @@ from gateway.call.providers.wire import Provider
 READ_BYTES = 2**18
 # aiohttp rounds times to whole seconds from here on.
 ROUNDED_FROM_S = 3600.0
-# Made once for each time that a provider is given to take a connection.
-_TIMEOUTS: dict[float, aiohttp.ClientTimeout] = {}
 
 
 class NothingSent(TimeoutError):
@@ -144,17 +143,17 @@ class Exchange:
 async def _connect(
     connector: aiohttp.BaseConnector, place: aiohttp.ClientRequest, seconds: float, left: float
 ) -> Connection:
-    timeout = _TIMEOUTS.get(seconds) if seconds <= left else None
-    if timeout is None:
-        timeout = aiohttp.ClientTimeout(connect=min(seconds, left), ceil_threshold=ROUNDED_FROM_S)
-        if seconds <= left:
-            _TIMEOUTS[seconds] = timeout
     try:
-        return await connector.connect(place, traces=[], timeout=timeout)
+        return await connector.connect(place, traces=[], timeout=_timeout(min(seconds, left)))
     except TimeoutError:
         if left < seconds:
             raise NothingSent from None
         raise aiohttp.ConnectionTimeoutError from None
+
+
+@lru_cache(maxsize=64)
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(connect=seconds, ceil_threshold=ROUNDED_FROM_S)
 
 
 def _is_interim(head: RawResponseMessage) -> bool:
