@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import sys
 import warnings
-from collections.abc import Callable
 
 import typer
 
@@ -103,19 +101,13 @@ app.command("backfill")(backfill.backfill)
 app.add_typer(keys.app, name="keys")
 
 
-@functools.cache
-def command() -> Callable[[], None]:
-    """The program, put together from its declarations."""
-    return typer.main.get_command(app)
-
-
 def main() -> None:
     """Entry point: errors of ours become one message on standard error and an exit code."""
     # Libraries warn about their own environment; a person at a prompt can do nothing about it.
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
     logging.getLogger("cmdstanpy").setLevel(logging.ERROR)
     try:
-        command()()
+        app()
     except MeritError as error:
         complain(error)
         sys.exit(exit_code(error))

@@ -19,6 +19,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import sqlalchemy as sa
+import typer.main
 from pydantic import SecretStr
 from sqlalchemy.engine import Connection
 
@@ -39,6 +40,8 @@ for name in [key for key in os.environ if key.startswith("MERIT_")]:
 
 # Every client of httpx reads the certificates of all authorities; tests make hundreds that never leave this machine.
 ssl.create_default_context = functools.cache(ssl.create_default_context)
+# A program puts its commands together once; tests run it hundreds of times.
+typer.main.get_command = functools.cache(typer.main.get_command)
 
 from store import database  # noqa: E402
 from store.registry import Registry  # noqa: E402
@@ -63,8 +66,9 @@ SLOW = (
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """With `-n auto`: half as many again as there are cores, since a third of the time a test waits for something."""
-    return max(2, 3 * len(os.sched_getaffinity(0)) // 2) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+    """With `-n auto`: half as many again as there are cores, since a quarter of the time a test waits for something."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+    return cores + cores // 2
 
 
 @pytest.hookimpl(trylast=True)
