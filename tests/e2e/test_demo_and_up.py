@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +21,14 @@ from flows.run import FLOWS
 MERIT = str(Path(sys.executable).with_name("merit"))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("newcomer") / "home"
 
 
 @pytest.fixture(scope="module")
-def environment(home: Path) -> dict[str, str]:
-    ports = {f"MERIT_{name}PORT": str(free_port()) for name in ("", "PREFECT_", "MLFLOW_", "SIMULATOR_")}
+def environment(home: Path, new_port: Callable[[], int]) -> dict[str, str]:
+    ports = {f"MERIT_{name}PORT": str(new_port()) for name in ("", "PREFECT_", "MLFLOW_", "SIMULATOR_")}
     return {**os.environ, "MERIT_HOME": str(home), "COLUMNS": "160", **ports}
 
 
@@ -49,7 +42,7 @@ def ours(home: Path) -> list[str]:
     return found
 
 
-def wait_until_gone(home: Path, seconds: float = 15) -> None:
+def wait_until_gone(home: Path, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while (left := ours(home)) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -119,15 +112,21 @@ def test_up_serves_everything_until_interrupted(
     assert prefect in shown
     assert mlflow in shown
     deadline = time.monotonic() + 120
-    while httpx.get(f"{api}/readyz", timeout=10).status_code != 200:
-        assert time.monotonic() < deadline, httpx.get(f"{api}/readyz", timeout=10).text
+    while httpx.get(f"{api}/readyz", timeout=60).status_code != 200:
+        assert time.monotonic() < deadline, httpx.get(f"{api}/readyz", timeout=60).text
         time.sleep(0.2)
-    assert httpx.get(f"{mlflow}/health", timeout=10).status_code == 200
-    deployments = httpx.post(f"{prefect}/api/deployments/filter", json={}, timeout=20).json()
+    assert httpx.get(f"{mlflow}/health", timeout=60).status_code == 200
+    deployments = httpx.post(f"{prefect}/api/deployments/filter", json={}, timeout=60).json()
     assert {one["name"] for one in deployments} == set(FLOWS)
-    pools = httpx.post(f"{prefect}/api/work_pools/merit/workers/filter", json={}, timeout=20).json()
-    assert any(worker["status"] == "ONLINE" for worker in pools)
-    made = httpx.post(f"{api}/v1/forecasts", json={"prefix": "revenue/", "horizon": 7}, timeout=20)
+
+    def worker_is_there() -> bool:
+        workers = httpx.post(f"{prefect}/api/work_pools/merit/workers/filter", json={}, timeout=60).json()
+        return any(worker["status"] == "ONLINE" for worker in workers)
+
+    while not worker_is_there():
+        assert time.monotonic() < deadline, shown
+        time.sleep(0.2)
+    made = httpx.post(f"{api}/v1/forecasts", json={"prefix": "revenue/", "horizon": 7}, timeout=60)
     assert made.status_code == 201
     up.send_signal(signal.SIGINT)
     assert up.wait(timeout=120) == 0

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,7 +19,6 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
-from cli.services import free_port
 from store.database import dispose
 from store.registry import Registry
 from store.settings import Settings
@@ -136,8 +134,8 @@ class Simulator:
 
 
 @pytest.fixture(scope="session")
-def simulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    port = free_port()
+def simulator_process(tmp_path_factory: pytest.TempPathFactory, new_port: Callable[[], int]) -> Iterator[Simulator]:
+    port = new_port()
     argv = [sys.executable, "-m", "uvicorn", "serving.simulated_provider:create_app", "--factory"]
     log = tmp_path_factory.mktemp("simulator") / "simulator.log"
     with log.open("wb") as output, httpx.Client(timeout=10) as client:
@@ -172,12 +170,12 @@ def simulator(simulator_process: Simulator) -> Simulator:
 
 
 class ApiProcess:
-    """`uvicorn serving.app:create_app --factory` on a free port; `app` is another one than `serving.app`."""
+    """`uvicorn serving.app:create_app --factory` on a port; `app` is another one than `serving.app`."""
 
-    def __init__(self, settings: Settings, log: Path, *, app: str = "serving.app", **environment: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+    def __init__(
+        self, port: int, settings: Settings, log: Path, *, app: str = "serving.app", **environment: str
+    ) -> None:
+        self.port = port
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         variables = {key: value for key, value in os.environ.items() if not key.startswith("MERIT_")}
@@ -219,6 +217,6 @@ class ApiProcess:
 
 
 @pytest.fixture(scope="session")
-def api_process() -> type[ApiProcess]:
+def api_process(new_port: Callable[[], int]) -> Callable[..., ApiProcess]:
     """`api_process(settings, log, **environment)` starts the API as a process of its own; who starts it stops it."""
-    return ApiProcess
+    return lambda *given, **environment: ApiProcess(new_port(), *given, **environment)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -22,12 +21,6 @@ from store.registry import Registry, folder_sha256
 from store.settings import Settings
 
 EXAMPLE = (pd.DataFrame({"a": [1.0]}), pd.DataFrame({"p": [0.1]}))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -42,11 +35,13 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture
-def served(settings: Settings, mlflow_template: Path) -> Iterator[tuple[Settings, subprocess.Popen[bytes]]]:
+def served(
+    settings: Settings, mlflow_template: Path, new_port: Callable[[], int]
+) -> Iterator[tuple[Settings, subprocess.Popen[bytes]]]:
     """Settings that speak to a server, and the server; its own proxied artifact store is not the one we use."""
     database = settings.root / "mlflow.db"
     shutil.copy(mlflow_template, database)
-    port = free_port()
+    port = new_port()
     log = (settings.root / "server.log").open("wb")
     process = subprocess.Popen(
         [

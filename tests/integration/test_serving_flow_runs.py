@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -25,18 +24,11 @@ SCHEMA = {
 }
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
-def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prefect_url(tmp_path_factory: pytest.TempPathFactory, new_port: Callable[[], int]) -> Iterator[str]:
     """API address of a server that knows the deployments `train-churn` and `backfill`."""
     home = tmp_path_factory.mktemp("prefect")
-    port = free_port()
+    port = new_port()
     url = f"http://127.0.0.1:{port}/api"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
     environment |= {

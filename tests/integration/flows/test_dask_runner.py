@@ -139,7 +139,9 @@ def test_an_address_without_a_scheduler_is_named(flow_settings: Settings, monkey
 
 
 def test_a_scheduler_without_a_worker_is_no_cluster(flow_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runners, "CONNECT_SECONDS", 0.5)
+    # To connect takes as long as it takes; only what never comes is waited for less.
+    wait = distributed.Client.wait_for_workers
+    monkeypatch.setattr(distributed.Client, "wait_for_workers", lambda self, n, timeout: wait(self, n, timeout=0.5))
     quiet: dict[str, Any] = {"processes": False, "n_workers": 0, "dashboard_address": "127.0.0.1:0"}
     with distributed.LocalCluster(protocol="tcp://", **quiet) as empty:
         settings = flow_settings.model_copy(update={"task_runner": "dask", "dask_address": empty.scheduler_address})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterId,
 )
 from prefect.client.schemas.objects import Artifact, TaskRun
+from prefect.events.worker import EventsWorker
 
 from flows.environment import prefect_environment, using
 from flows.lifecycle import Trained, finished, name_of_run, notify_failure, train_family
@@ -82,11 +84,16 @@ def test_a_run_trains_promotes_and_shows_what_it_did(flow_settings: Settings, en
     assert (line.state, line.actor, line.to_version) == ("done", "flow train-energy", 1)
     assert feature_rows.lookup(flow_settings, "energy", ["C001"]) == {"C001": {"region": "south"}}
 
-    names = {run.name for run in task_runs(flow_settings, RUNS[-1])}
-    assert names >= {
+    tasks = {
         "validate usage_daily", "fit overall", "fit shrunk", "judge region", "judge the champion of energy", "gate",
         "finalise region", "register region", "settle energy v1", "publish features of energy",
     }  # fmt: skip
+    # The server is told of tasks by events, which arrive a moment after the flow has ended.
+    EventsWorker.drain_all(timeout=30)
+    deadline = time.monotonic() + 60
+    while not tasks <= (names := {run.name for run in task_runs(flow_settings, RUNS[-1])}):
+        assert time.monotonic() < deadline, names
+        time.sleep(0.1)
     shown = artifacts(flow_settings, RUNS[-1])
     assert set(shown) == {"validation-energy", "leaderboard-energy", "verdict-energy"}
     board = str(shown["leaderboard-energy"].data)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,16 +33,20 @@ def anyio_backend() -> str:
 
 
 class Clock:
+    """Time of our own, in the middle of a month: no budget's period ends meanwhile."""
+
     def __init__(self) -> None:
-        self.now = time.time()
+        self.now = datetime(2026, 11, 15, 12, tzinfo=UTC).timestamp()
 
     def __call__(self) -> float:
         return self.now
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("gateway.account.payment.time", SimpleNamespace(time=made))
+    return made
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_closing_writes_what_is_queued() -> None:
 
 def test_a_full_queue_makes_requests_wait_and_is_counted() -> None:
     sink = Sink(seconds=0.02)
-    log = PredictionLog(sink, capacity=100, batch=50)
+    log = PredictionLog(sink, capacity=100, batch=50, patience=60)
     log.start()
 
     async def send() -> None:
@@ -77,7 +77,10 @@ def test_without_room_the_request_is_refused_not_forgotten(caplog: pytest.LogCap
     log = PredictionLog(sink, capacity=10, batch=10, patience=0.2)
     log.start()
     asyncio.run(log.put(list(range(10))))
-    time.sleep(0.2)
+    deadline = time.monotonic() + 60
+    while log.state().failing is None:  # the first ten are with the writer then, and there is room for ten more
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     asyncio.run(log.put(list(range(10, 20))))
     with pytest.raises(ServiceUnavailable, match="cannot be recorded"):
         asyncio.run(log.put([99]))
