@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow, runtime, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
-from prefect.states import Completed
 
 from features.snapshot import utc
+from flows.ending import ended
 from flows.environment import current_settings
 from flows.run import watcher
 from flows.stages import is_transient
@@ -58,7 +58,7 @@ def anomalies(
     fresh = look(as_of, days, false_alarms, rules, tuple(holidays or ()))
     incidents = len({row["incident"] for row in fresh})
     told = f"{len(fresh)} new anomalies in {incidents} incidents" if fresh else "nothing new is unusual"
-    return cast(list[dict[str, Any]], Completed(message=told, data=fresh))
+    return ended(told, fresh)
 
 
 @task(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from prefect import flow, runtime
 from prefect.artifacts import create_table_artifact
-from prefect.states import Completed
 
 from features.snapshot import utc
 from flows.artifacts import artifact_key
 from flows.churn import churn_spec
+from flows.ending import ended
 from flows.environment import current_settings
 from flows.forecasting import forecasting_spec
 from flows.lifecycle import Trained, finished, name_of_run, notify_failure, train_family
@@ -62,8 +62,7 @@ def backfill(
         table=rows,
         description=f"{spec.name} from {start} to {end}, every {every_days} days.",
     )
-    # As in `finished`: the caller gets the data of the state.
-    return cast(list[dict[str, Any]], Completed(message=headline(rows), data=rows))
+    return ended(headline(rows), rows)
 
 
 # Its result is kept, so that a backfill that is retried does not ask for what is done.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow, runtime, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
-from prefect.states import Completed
 
 from flows.artifacts import artifact_key
+from flows.ending import ended
 from flows.environment import current_settings
 from flows.run import watcher
 from flows.stages import is_transient, within_run
@@ -73,7 +73,7 @@ def finetune(
     finetune_id = prepared(base_model, task, workspace, name, days, min_score, most, epochs)
     made = brought_to_its_end(finetune_id, max_cost, hours)
     told = f"{made['model'] or made['base_model']} is {made['state']}: {made['reason']}"
-    return cast(dict[str, Any], Completed(message=told, data=made))
+    return ended(told, made)
 
 
 @task(name="prepare", task_run_name="collect examples", persist_result=True, cache_key_fn=within_run)

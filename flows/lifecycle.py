@@ -11,18 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from prefect import runtime, tags
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from prefect.futures import PrefectFuture
-from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from features.contracts import CONTRACTS
 from features.snapshot import utc
 from flows import stages
+from flows.ending import ended
 from flows.environment import current_settings
 from flows.progress import Steps
 from flows.task_runner import task_runner
@@ -288,11 +288,8 @@ def name_of_run() -> str:
 
 
 def finished(trained: Trained) -> Trained:
-    """End a flow run with the verdict as the message of its state.
-
-    Prefect takes the state apart again: whoever called the flow gets what is typed here.
-    """
-    return cast(Trained, Completed(message=trained.headline, data=trained))
+    """End a flow run with the verdict as the message of its state."""
+    return ended(trained.headline, trained)
 
 
 def notify_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

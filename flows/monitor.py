@@ -15,10 +15,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import emit_event
 from prefect.flows import Flow
-from prefect.states import Completed
 
 from features.snapshot import utc
 from flows.artifacts import artifact_key, mlflow_page
+from flows.ending import ended
 from flows.environment import current_settings
 from flows.run import FLOWS, watcher
 from flows.stages import is_transient
@@ -82,7 +82,7 @@ def monitor(
     if problems:
         raise TrainingError(f"{len(problems)} of {len(problems) + len(reports)} champions: {' '.join(problems)}")
     told = "; ".join(report["headline"] for report in reports) or "There is no champion to look at."
-    return cast(list[dict[str, Any]], Completed(message=told[:2_000], data=reports))
+    return ended(told[:2_000], reports)
 
 
 @task(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow, runtime, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed
 
 from features.snapshot import utc
 from features.views.demand import TABLES, demand_frame
 from flows import stages
 from flows.artifacts import artifact_key
+from flows.ending import ended
 from flows.environment import current_settings
 from flows.lifecycle import actor, name_of_run
 from models.pricing import measuring
@@ -35,7 +35,7 @@ def measure_prices(
     if measuring.implemented(current_settings(), name):
         found = measure(name, stages.take_snapshot(TABLES, utc(as_of) if as_of else None), days)
         create_table_artifact(key=artifact_key("price-outcomes", name), table=found, description=_headline(found))
-    return cast(list[dict[str, Any]], Completed(message=_headline(found), data=found))
+    return ended(_headline(found), found)
 
 
 # What was measured is not measured again: a repeated run finds it so.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow, runtime, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed
 
 from features.snapshot import utc
 from features.views.spend import end_of_ledger
 from flows.anomalies import notify_failure
+from flows.ending import ended
 from flows.environment import current_settings
 from flows.stages import is_transient
 from gateway.improve.following import means
@@ -38,7 +38,7 @@ def propose_savings(as_of: datetime | None = None, days: int = 28, tolerance: fl
     """
     told = propose(as_of, days, tolerance)
     words = f"{len(told)} new recommendations" if told else "nothing new to recommend"
-    return cast(list[dict[str, Any]], Completed(message=words, data=told))
+    return ended(words, told)
 
 
 @flow(name="measure-savings", flow_run_name=_name_of_run, on_failure=[notify_failure])
@@ -50,7 +50,7 @@ def measure_savings(as_of: datetime | None = None) -> list[dict[str, Any]]:
     """
     told = measure(as_of)
     words = f"{len(told)} recommendations measured" if told else "no recommendation is followed"
-    return cast(list[dict[str, Any]], Completed(message=words, data=told))
+    return ended(words, told)
 
 
 @task(

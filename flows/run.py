@@ -71,13 +71,15 @@ def run_flow(
         from prefect import tags
         from prefect.exceptions import ParameterBindError, ParameterTypeError
 
+        from flows.ending import result_of
+
         module, function = FLOWS[name]
         flow = getattr(import_module(module), function)
         token = _watching.set(progress)
         try:
             kind = "training" if name.startswith("train-") or name == "backfill" else name
             with tags(kind, *([f"actor:{actor}"] if actor else [])):
-                return flow(**dict(parameters or {}))
+                return result_of(flow, **dict(parameters or {}))
         except (ParameterBindError, ParameterTypeError) as error:
             raise InvalidValue(
                 f"The parameters do not fit the flow {name}: {error}",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow, runtime, tags, task
 from prefect.artifacts import create_table_artifact
@@ -14,12 +14,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from prefect.futures import PrefectFuture
-from prefect.states import Completed
 from prefect.task_runners import TaskRunner
 
 from features.snapshot import utc
 from flows import stages
 from flows.artifacts import artifact_key
+from flows.ending import ended
 from flows.environment import current_settings
 from flows.lifecycle import name_of_run
 from flows.progress import Steps
@@ -91,8 +91,7 @@ def score(name: str, as_of: datetime | None = None, version: int | None = None, 
     """
     with tags(name), task_runner(current_settings(), current_settings().threads) as runner:
         scored = _score(name, as_of, version, shard_rows, runner)
-    # As in `flows.lifecycle.finished`: the caller gets the data of the state.
-    return cast(Scored, Completed(message=scored.headline, data=scored))
+    return ended(scored.headline, scored)
 
 
 def _score(name: str, as_of: datetime | None, version: int | None, shard_rows: int, runner: TaskRunner[Any]) -> Scored:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow, runtime, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed
 
 from features.snapshot import utc
 from features.views.spend import end_of_ledger
+from flows.ending import ended
 from flows.environment import current_settings
 from flows.stages import is_transient
 from models.forecasting.model import ForecastModel
@@ -42,7 +42,7 @@ def scorecard(as_of: datetime | None = None) -> list[dict[str, Any]]:
     """
     rows = measure_and_keep(as_of)
     told = sum(row["value"] is not None for row in rows)
-    return cast(list[dict[str, Any]], Completed(message=f"{told} of {len(rows)} measures of the day", data=rows))
+    return ended(f"{told} of {len(rows)} measures of the day", rows)
 
 
 @task(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow, runtime, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed
 
 from features.snapshot import utc
 from features.views.spend import end_of_ledger
 from flows.anomalies import notify_failure
+from flows.ending import ended
 from flows.environment import current_settings
 from flows.stages import is_transient
 from models.spend.unusual.keeping import keep
@@ -37,7 +37,7 @@ def watch_spend(as_of: datetime | None = None, days: int = 7) -> list[dict[str, 
     """
     told = look_and_tell(as_of, days)
     words = f"{len(told)} unusual things that were not told of before" if told else "nothing new is unusual"
-    return cast(list[dict[str, Any]], Completed(message=words, data=told))
+    return ended(words, told)
 
 
 @task(

@@ -17,6 +17,7 @@ from prefect import flow, task
 from features.snapshot import write_dataset
 from flows import lifecycle
 from flows import task_runner as runners
+from flows.ending import result_of
 from flows.environment import current_settings, prefect_environment, using
 from flows.lifecycle import Trained, finished, train_family
 from flows.progress import Steps
@@ -60,7 +61,7 @@ def train_energy(name: str) -> Trained:
 def run(settings: Settings, work: Any, *given: Any) -> Any:
     environment = prefect_environment(settings) | {"PREFECT_LOGGING_LEVEL": "CRITICAL"}
     with prefect_here(environment, url=settings.prefect_api_url), using(settings):
-        return work(*given)
+        return result_of(work, *given)
 
 
 def test_a_model_has_the_same_bytes_whatever_fitted_it(

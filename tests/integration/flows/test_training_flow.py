@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 from prefect import flow, runtime
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
@@ -22,6 +22,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import Artifact, TaskRun
 from prefect.events.worker import EventsWorker
 
+from flows.ending import result_of
 from flows.environment import prefect_environment, using
 from flows.lifecycle import Trained, finished, name_of_run, notify_failure, train_family
 from flows.run import prefect_here
@@ -51,7 +52,7 @@ def train_energy(name: str, as_of: datetime | None, options: dict[str, Any]) -> 
 def train(settings: Settings, name: str = "energy", as_of: datetime | None = END, **options: Any) -> Trained:
     environment = prefect_environment(settings) | {"PREFECT_LOGGING_LEVEL": "CRITICAL"}
     with prefect_here(environment, url=settings.prefect_api_url), using(settings):
-        return train_energy(name, as_of, options)
+        return result_of(train_energy, name, as_of, options)
 
 
 def task_runs(settings: Settings, run: str) -> list[TaskRun]:
@@ -104,6 +105,24 @@ def test_a_run_trains_promotes_and_shows_what_it_did(flow_settings: Settings, en
     assert verdict.startswith("# Promoted: region")
     assert f"http://127.0.0.1:{flow_settings.mlflow_port}/#/models/energy/versions/1" in verdict
     assert trained.reason in verdict
+
+
+def test_a_lost_answer_of_the_server_costs_no_result(
+    flow_settings: Settings, energy: type[EnergyFamily], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked again after a time-out, a server that had heard refuses to end the run twice, and holds no data itself."""
+    load_usage(flow_settings)
+    ask = SyncPrefectClient.request
+
+    def twice(self: SyncPrefectClient, method: str, path: str, *given: Any, **more: Any) -> Any:
+        answer = ask(self, method, path, *given, **more)
+        ended = path == "/flow_runs/{id}/set_state" and more["json"]["state"]["type"] == "COMPLETED"
+        return ask(self, method, path, *given, **more) if ended else answer
+
+    monkeypatch.setattr(SyncPrefectClient, "request", twice)
+    trained = train(flow_settings)
+    assert (trained.verdict, trained.version, trained.champion) == ("promote", 1, 1)
+    assert trained.report["chosen"]["candidate"] == "region"
 
 
 def test_the_same_data_keep_the_champion_and_the_ledger_says_why(
@@ -170,7 +189,7 @@ def test_of_two_runs_at_once_one_promotes(flow_settings: Settings, energy: type[
 
     def run() -> None:
         with using(flow_settings):
-            results.append(train_energy("energy", END, FEW))
+            results.append(result_of(train_energy, "energy", END, FEW))
 
     try:
         with prefect_here(environment, url=flow_settings.prefect_api_url):
@@ -198,6 +217,6 @@ def test_policy_reaches_the_gate(flow_settings: Settings, energy: type[EnergyFam
         return finished(train_family(Spec("energy", "energy", FEW), END, policy=GatePolicy(confidence=0.999)))
 
     with prefect_here(prefect_environment(flow_settings), url=flow_settings.prefect_api_url), using(flow_settings):
-        trained = strictly()
+        trained = result_of(strictly)
     assert trained.verdict == "keep"
     assert trained.report["gate"]["policy"]["confidence"] == 0.999
