@@ -98,7 +98,7 @@ class Simulator:
         """Nanos on the bill."""
         return int(self._call("GET", "bill?limit=0")["total"])
 
-    def charged(self, count: int, *, seconds: float = 5.0) -> dict[str, Any]:
+    def charged(self, count: int, *, seconds: float = 60.0) -> dict[str, Any]:
         """The bill once it has so many charges: what a client that went away costs is known a moment later."""
         deadline = time.monotonic() + seconds
         while (bill := self.bill())["count"] < count and time.monotonic() < deadline:
@@ -147,7 +147,7 @@ def simulator_process(tmp_path_factory: pytest.TempPathFactory, new_port: Callab
             stderr=subprocess.STDOUT,
         )
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 240
             while True:
                 try:
                     client.get(f"http://127.0.0.1:{port}/healthz")
@@ -159,7 +159,7 @@ def simulator_process(tmp_path_factory: pytest.TempPathFactory, new_port: Callab
             yield Simulator(port, client)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ class ApiProcess:
                 [*command, "--port", str(self.port)], env=variables, stdout=output, stderr=output
             )
 
-    def wait(self, path: str = "/readyz?models=churn", seconds: float = 60.0) -> None:
+    def wait(self, path: str = "/readyz?models=churn", seconds: float = 240.0) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log.read_text()

@@ -237,7 +237,7 @@ def test_a_reader_does_not_wait_for_a_writer(settings: Settings) -> None:
         writing.flush()
         thread = threading.Thread(target=read)
         thread.start()
-        assert done.wait(5)
+        assert done.wait(25)  # less than a writer would be waited for
         thread.join()
     dispose(settings)
 

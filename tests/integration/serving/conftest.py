@@ -297,7 +297,7 @@ def client(shared: World) -> Iterator[TestClient]:
 def _client(settings: Settings) -> Iterator[TestClient]:
     app = create_app(settings)
     with TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 50_000)) as client:
-        until(lambda: app.state.services.champions.looked, 20)
+        until(lambda: app.state.services.champions.looked, 120)
         yield client
 
 
@@ -307,7 +307,7 @@ def open_client() -> Callable[[Settings], Any]:
     return _client
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for a condition; fail when it does not come about."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -92,7 +92,7 @@ def _past(
     world: Any, days_ago: int, probability: float, actual: bool | None, customer: str | None, **more: Any
 ) -> None:
     """One prediction as it was made some days ago."""
-    moment = utc_now() - timedelta(days=days_ago)
+    moment = utc_now().replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=days_ago)
     milliseconds = int(moment.replace(tzinfo=UTC).timestamp() * 1000)
     one = Prediction(
         id=f"{milliseconds:012x}{len(page(world.settings, limit=1000).items):020x}",

@@ -105,7 +105,7 @@ def test_a_promotion_is_followed_within_five_seconds(world: Any, api: Callable[.
     version = world.register("catboost")
     world.promote(version)
     begin = time.monotonic()
-    while httpx.post(process.url + PATH, json={"features": world.features()}).json()["version"] != version:
+    while httpx.post(process.url + PATH, json={"features": world.features()}, timeout=60).json()["version"] != version:
         assert time.monotonic() - begin < FOLLOWED
         time.sleep(0.05)
 
@@ -114,7 +114,9 @@ def test_stopping_writes_every_prediction(world: Any, api: Callable[..., Any]) -
     world.champion("logistic")
     process = api()
     process.wait()
-    made = [httpx.post(process.url + PATH, json={"rows": [world.features()] * 200}).json() for _ in range(5)]
+    made = [
+        httpx.post(process.url + PATH, json={"rows": [world.features()] * 200}, timeout=60).json() for _ in range(5)
+    ]
     assert process.stop(signal.SIGTERM) in (0, -signal.SIGTERM)
     ids = {one["id"] for answer in made for one in answer["predictions"]}
     cursor, found = None, set()
@@ -148,15 +150,13 @@ def test_a_promotion_killed_half_way_leaves_the_old_champion_serving(world: Any,
     ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
     assert ended.returncode == -signal.SIGKILL
     time.sleep(1.0)
-    assert httpx.post(process.url + PATH, json={"features": world.features()}).json()["version"] == 1
+    assert httpx.post(process.url + PATH, json={"features": world.features()}, timeout=60).json()["version"] == 1
     done = httpx.post(
         f"{process.url}/v1/registry/models/churn/promote", json={"version": version, "reason": "again"}, timeout=30
     )
     assert done.status_code == 200
-    states = [
-        line["state"] for line in httpx.get(f"{process.url}/v1/registry/models/churn/history").json()["promotions"]
-    ]
-    assert states == ["done", "failed", "done"]
+    told = httpx.get(f"{process.url}/v1/registry/models/churn/history", timeout=60).json()
+    assert [line["state"] for line in told["promotions"]] == ["done", "failed", "done"]
 
 
 def test_serving_imports_no_trainer_and_no_orchestrator(world: Any) -> None:

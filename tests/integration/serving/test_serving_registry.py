@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -42,7 +43,7 @@ def test_promotion_and_rollback_are_followed(
         line = client.post(f"{PATH}/churn/promote", json={"version": second, "reason": "it is better", "expected": 1})
         assert line.status_code == 200
         assert (line.json()["state"], line.json()["from_version"], line.json()["to_version"]) == ("done", 1, 2)
-        eventually(lambda: served(client, world) == 2, 5)
+        eventually(lambda: served(client, world) == 2)
         model = client.get(f"{PATH}/churn").json()
         assert model["aliases"] == {"champion": 2, "previous": 1}
         assert model["served"]["version"] == 2
@@ -53,7 +54,7 @@ def test_promotion_and_rollback_are_followed(
 
         back = client.post(f"{PATH}/churn/rollback", json={"reason": "complaints"}).json()
         assert (back["kind"], back["to_version"], back["actor"]) == ("rollback", 1, "local")
-        eventually(lambda: served(client, world) == 1, 5)
+        eventually(lambda: served(client, world) == 1)
 
         history = client.get(f"{PATH}/churn/history").json()["promotions"]
         assert [(line["kind"], line["state"], line["to_version"]) for line in history] == [
@@ -133,11 +134,11 @@ def test_families_that_nobody_promoted_are_told_and_not_waited_for(
         assert client.get("/readyz?models=telco").status_code == 503
         # From the moment it has the alias a model must be served; this one no ledger knows, so it is refused.
         world.registry.set_alias("telco", "champion", world.register("catboost", name="telco"))
-        eventually(lambda: client.get("/readyz").status_code == 503, 5)
+        eventually(lambda: client.get("/readyz").status_code == 503)
         assert checks(client)["model telco"]["required"]
         assert client.get("/readyz?models=churn").status_code == 200
         world.champion("forecaster", "forecasting")
-        eventually(lambda: client.get("/readyz?models=churn&models=forecasting").status_code == 200, 5)
+        eventually(lambda: client.get("/readyz?models=churn&models=forecasting").status_code == 200)
 
 
 def test_readiness_tells_when_the_database_is_gone(world: Any, open_client: Callable[..., Any]) -> None:
@@ -145,22 +146,20 @@ def test_readiness_tells_when_the_database_is_gone(world: Any, open_client: Call
     with open_client(world.settings) as client:
         assert checks(client)["database"]["ok"]
         database = world.settings.root / "merit.db"
+        # A folder in its place at one stroke: whoever connects between two would make a new file.
+        hidden, folder, link = (database.with_suffix(suffix) for suffix in (".hidden", ".folder", ".link"))
+        os.link(database, hidden)
+        folder.mkdir()
+        link.symlink_to(folder)
+        link.replace(database)
         dispose(world.settings)
-        hidden = database.with_suffix(".hidden")
-        for suffix in ("", "-wal", "-shm"):
-            if database.with_name(database.name + suffix).exists():
-                shutil.move(database.with_name(database.name + suffix), hidden.with_name(hidden.name + suffix))
-        database.mkdir()
         try:
             response = client.get("/readyz?models=churn")
             assert response.status_code == 503
             assert not {check["name"]: check for check in response.json()["checks"]}["database"]["ok"]
             assert client.get("/healthz").status_code == 200
         finally:
-            database.rmdir()
-            for suffix in ("", "-wal", "-shm"):
-                if hidden.with_name(hidden.name + suffix).exists():
-                    shutil.move(hidden.with_name(hidden.name + suffix), database.with_name(database.name + suffix))
+            hidden.replace(database)
 
 
 def backup(path: Path, copy: Path) -> None:
@@ -168,10 +167,14 @@ def backup(path: Path, copy: Path) -> None:
         source.backup(target)
 
 
-def test_readiness_tells_when_a_file_was_removed_under_it(world: Any, open_client: Callable[..., Any]) -> None:
+def test_readiness_tells_when_a_file_was_removed_under_it(
+    world: Any, open_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its connections stay open, and go on answering from a file that is at no path any more."""
     world.champion("logistic")
-    with open_client(world.settings) as client:
+    # Whatever looks now and then would make a new file where there is none.
+    monkeypatch.setattr("gateway.account.workspaces.REFRESH_SECONDS", 3600.0)
+    with open_client(world.settings.model_copy(update={"watch_seconds": 60.0})) as client:
         assert client.get("/readyz?models=churn").status_code == 200
         for name in ("mlflow.db", "merit.db"):
             path = world.settings.root / name
@@ -195,13 +198,13 @@ def test_predictions_go_to_the_file_that_is_there(
     with open_client(world.settings) as client:
         assert served(client, world) == 1
         path = world.settings.root / "merit.db"
-        eventually(lambda: client.get("/v1/churn/predictions").json()["predictions"], 5)
+        eventually(lambda: client.get("/v1/churn/predictions").json()["predictions"])
         backup(path, path.with_suffix(".backup"))
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         path.with_suffix(".backup").replace(path)  # as restoring a backup does
         assert served(client, world) == 1
-        eventually(lambda: len(client.get("/v1/churn/predictions").json()["predictions"]) == 2, 5)
+        eventually(lambda: len(client.get("/v1/churn/predictions").json()["predictions"]) == 2)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM predictions").fetchone() == (2,)
 
@@ -213,7 +216,7 @@ def test_a_broken_artifact_is_refused_and_the_old_champion_stays(
     second = world.register("catboost")
     with open_client(world.settings) as client:
         world.promote(second)
-        eventually(lambda: served(client, world) == 2, 5)
+        eventually(lambda: served(client, world) == 2)
         third = world.register("prevalence")
         artifacts = [
             path
@@ -236,7 +239,7 @@ def test_a_broken_artifact_is_refused_and_the_old_champion_stays(
         )
         artifacts[0].write_text(artifacts[0].read_text().replace("0.", "0.1", 1))
         world.registry.set_alias("churn", "champion", third)
-        eventually(lambda: client.get(f"{PATH}/churn").json()["refused"] is not None, 5)
+        eventually(lambda: client.get(f"{PATH}/churn").json()["refused"] is not None)
         refused = client.get(f"{PATH}/churn").json()["refused"]
         assert refused["version"] == third
         assert "rollback" in refused["remedy"]
@@ -244,12 +247,12 @@ def test_a_broken_artifact_is_refused_and_the_old_champion_stays(
         ready = client.get("/readyz?models=churn")
         assert ready.status_code == 200
         assert "was refused" in ready.json()["checks"][-1]["detail"]
-        eventually(lambda: client.get(f"{PATH}/churn").json()["refused"]["attempts"] > 1, 10)
+        eventually(lambda: client.get(f"{PATH}/churn").json()["refused"]["attempts"] > 1)
         assert caplog.text.count("churn version 3 was refused") == 1
         assert len(events.recent(world.settings, "champion_refused")) == 1
 
         client.post(f"{PATH}/churn/rollback", json={"reason": "broken", "to": 1})
-        eventually(lambda: served(client, world) == 1, 5)
+        eventually(lambda: served(client, world) == 1)
         assert client.get(f"{PATH}/churn").json()["refused"] is None
 
 
@@ -291,7 +294,7 @@ def test_a_version_that_answers_otherwise_than_recorded_is_refused(
     with open_client(world.settings) as client:
         assert served(client, world) == 1
         world.promote(second)
-        eventually(lambda: client.get(f"{PATH}/churn").json()["refused"] is not None, 5)
+        eventually(lambda: client.get(f"{PATH}/churn").json()["refused"] is not None)
         refused = client.get(f"{PATH}/churn").json()["refused"]
         assert "when it was trained it said" in refused["reason"]
         assert "train again" in refused["remedy"]
@@ -305,7 +308,7 @@ def test_a_version_the_ledger_does_not_know_is_refused(
     second = world.register("catboost")
     with open_client(world.settings) as client:
         world.registry.set_alias("churn", "champion", second)
-        eventually(lambda: client.get(f"{PATH}/churn").json()["refused"] is not None, 5)
+        eventually(lambda: client.get(f"{PATH}/churn").json()["refused"] is not None)
         assert "ledger does not know it" in client.get(f"{PATH}/churn").json()["refused"]["reason"]
         assert served(client, world) == 1
 
@@ -317,7 +320,7 @@ def test_a_withdrawn_champion_is_no_longer_served(
     with open_client(world.settings) as client:
         assert served(client, world) == 1
         world.registry.delete_alias("churn", "champion")
-        eventually(lambda: not checks(client)["model churn"]["ok"], 5)
+        eventually(lambda: not checks(client)["model churn"]["ok"])
         assert client.post("/v1/churn/predictions", json={"features": world.features()}).status_code == 503
 
 
@@ -328,8 +331,8 @@ def test_the_registry_may_go_away_and_come_back(
     with open_client(world.settings) as client:
         champions = client.app.state.services.champions  # type: ignore[attr-defined]
         registry, champions._registry = champions._registry, None
-        eventually(lambda: champions.registry_error is not None, 5)
+        eventually(lambda: champions.registry_error is not None)
         assert served(client, world) == 1
         champions._registry = registry
-        eventually(lambda: champions.registry_error is None, 5)
+        eventually(lambda: champions.registry_error is None)
         assert served(client, world) == 1

@@ -138,13 +138,15 @@ def test_the_loop_closes(
     assert api.ask(ADMIN, "POST", f"{PLACE}/{made['id']}/withdraw").status_code == 409
 
 
-def test_examples_that_teach_nothing_make_a_model_that_is_not_admitted(api: Api) -> None:
-    # What nano says, as good as nano is: nothing to learn from for medium.
+def test_examples_that_teach_nothing_make_a_model_that_is_not_admitted(api: Api, simulator_process: Any) -> None:
+    # What nano says, and worse than it is: nothing to learn from for medium.
+    simulator_process.adjust("simulated/nano", quality=-12)
     for number in range(60):
         task = draw(drawn_from("own", number), "conversation", "simple")
         call = api.chat("application@south", task.prompt, model="simulated/nano", user=f"s{number % 30}",
                         merit={"task": "conversation"})  # fmt: skip
         api.post("application@south", "/v1/llm/feedback", {"call": call, "stars": 5})
+    simulator_process.adjust("simulated/nano", quality=0)
     made = api.post("admin@south", PLACE, {"base_model": "simulated/medium", "task": "conversational"})
     api.post("admin@south", f"{PLACE}/{made['id']}/submit", {})
     deadline = time.monotonic() + 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from typing import Any
@@ -22,10 +23,12 @@ def named(alias: str) -> str:
 
 @pytest.fixture(scope="module")
 def mine(make_home: Callable[..., Settings], run: Run, simulator_process: Any) -> Iterator[Api]:
-    """An open API of this module's own."""
+    """An open API of this module's own, which looks at its configuration when it is told to."""
     simulator_process.reset()
-    with run(make_home()) as made:
-        yield made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.opening.RELOAD_SECONDS", 3600.0)
+        with run(make_home()) as made:
+            yield made
 
 
 def actions(api: Api, action: str) -> list[tuple[str, str]]:
@@ -63,7 +66,10 @@ def test_a_drained_provider_takes_its_models_along(mine: Api) -> None:
     )
 
 
-def test_a_circuit_is_closed_by_hand(mine: Api, simulator_process: Any) -> None:
+def test_a_circuit_is_closed_by_hand(mine: Api, simulator_process: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = time.monotonic()
+    breakers = mine.client.app.state.services.gateway.parts.breakers  # type: ignore[attr-defined]
+    monkeypatch.setattr(breakers, "clock", lambda: moment)  # it is not open for so long that it is tried again
     simulator_process.fault("status", status=500, calls=50, model="simulated/large")
     for _ in range(9):
         ask(mine, "simulated/large")

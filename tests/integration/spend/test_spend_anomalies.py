@@ -85,7 +85,7 @@ def test_each_is_told_once_by_event_and_webhook_and_a_budget_in_danger_as_well(o
     told = keep(settings, seen)
     assert {one["kind"] for one in told} >= {"runaway user", "budget pace"}
     assert keep(settings, look(settings, as_of + timedelta(hours=1), days=14)) == []
-    assert events.flush()
+    assert events.flush(60)
     server.shutdown()
     server.server_close()
     assert Counter(one["kind"] for one in _Hook.heard) == {KIND: len(told) - 1, BUDGET_KIND: 1}
