@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -23,6 +24,7 @@ import sqlalchemy as sa
 import typer.main
 from pydantic import SecretStr
 from sqlalchemy.engine import Connection
+from xdist.scheduler import LoadFileScheduling
 
 # Before anything imports them: no telemetry, no colours, one thread per model in tests.
 os.environ.update(
@@ -36,6 +38,8 @@ os.environ.update(
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     }
 )
+# Until all tests are collected nothing goes away; see `pytest_collection_finish`.
+gc.disable()
 for name in [key for key in os.environ if key.startswith("MERIT_")]:
     del os.environ[name]
 
@@ -55,21 +59,40 @@ hypothesis.settings.register_profile("explore", derandomize=False, print_blob=Tr
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # Handed out first, in this order: what runs for minutes must not be what the last worker alone is busy with.
+ROOT = Path(__file__).parent.parent
 SLOW = (
     "tests/e2e/",
+    "tests/integration/llm/",
     "tests/integration/flows/",
-    "tests/integration/cli/",
     "tests/integration/serving/",
+    "tests/integration/cli/",
+    "tests/integration/serving_llm/",
     "tests/integration/gateway/",
     "tests/integration/",
     "tests/unit/forecasting/",
 )
+# Folders with fixtures of their own, which last for a session: servers, worlds, models. One worker makes them.
+TOGETHER = {file.parent.relative_to(ROOT).as_posix() for file in ROOT.glob("tests/*/*/conftest.py")}
 
 
 def pytest_xdist_auto_num_workers() -> int:
     """With `-n auto`: half as many again as there are cores, since a quarter of the time a test waits for something."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
     return cores + cores // 2
+
+
+class ByFolder(LoadFileScheduling):
+    """Hands out files, and folders whose tests share fixtures as a whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        folder = file.rpartition("/")[0]
+        return folder if folder in TOGETHER else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder | None:
+    return ByFolder(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(trylast=True)
@@ -80,8 +103,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Modules and collected tests stay: the garbage collector need not walk over millions of objects again."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish() -> None:
