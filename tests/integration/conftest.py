@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from pydantic import SecretStr
 from store.database import dispose
 from store.registry import Registry
 from store.settings import Settings
+
+from .forked import MODULE, Forked
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (pd.DataFrame({"a": [1.0, 2.0]}), pd.DataFrame({"p": [0.1, 0.9]}))
@@ -136,16 +137,12 @@ class Simulator:
 @pytest.fixture(scope="session")
 def simulator_process(tmp_path_factory: pytest.TempPathFactory, new_port: Callable[[], int]) -> Iterator[Simulator]:
     port = new_port()
-    argv = [sys.executable, "-m", "uvicorn", "serving.simulated_provider:create_app", "--factory"]
+    command = ["serving.simulated_provider:create_app", "--factory", "--port", str(port), "--no-access-log"]
+    variables = {**os.environ, "MERIT_SIMULATOR_SPEED": "0", "MERIT_SIMULATOR_SEED": "7"}
     log = tmp_path_factory.mktemp("simulator") / "simulator.log"
-    with log.open("wb") as output, httpx.Client(timeout=10) as client:
-        process = subprocess.Popen(
-            [*argv, "--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "1"],
-            cwd=ROOT,
-            env={**os.environ, "MERIT_SIMULATOR_SPEED": "0", "MERIT_SIMULATOR_SEED": "7"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    with httpx.Client(timeout=10) as client:
+        command += ["--timeout-graceful-shutdown", "1"]
+        process = Forked(MODULE, variables, log, module="uvicorn", arguments=command)
         try:
             deadline = time.monotonic() + 240
             while True:
@@ -158,7 +155,7 @@ def simulator_process(tmp_path_factory: pytest.TempPathFactory, new_port: Callab
                     time.sleep(0.05)
             yield Simulator(port, client)
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGTERM)
             process.wait(60)
 
 
@@ -187,11 +184,8 @@ class ApiProcess:
         }
         if settings.database_url is not None:
             variables["MERIT_DATABASE_URL"] = settings.database_url.get_secret_value()
-        command = [sys.executable, "-m", "uvicorn", f"{app}:create_app", "--factory", "--no-access-log"]
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [*command, "--port", str(self.port)], env=variables, stdout=output, stderr=output
-            )
+        command = [f"{app}:create_app", "--factory", "--no-access-log", "--port", str(self.port)]
+        self.process = Forked(MODULE, variables, log, module="uvicorn", arguments=command)
 
     def wait(self, path: str = "/readyz?models=churn", seconds: float = 240.0) -> None:
         deadline = time.monotonic() + seconds

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -33,6 +31,8 @@ from store.ledger import promoted_sha256
 from store.promotions import Promotion, history, predecessor, promote, record_refusal, recover, rollback
 from store.registry import Registry
 from store.settings import Settings
+
+from .forked import Forked
 
 EXAMPLE = (pd.DataFrame({"a": [1.0]}), pd.DataFrame({"p": [0.1]}))
 Make = Callable[..., list[int]]
@@ -120,13 +120,10 @@ def test_two_threads_one_winner(both: Settings, registry: Registry, make_version
 
 
 _CHILD = """
-import os, signal, sys, time
-from pathlib import Path
+import os, signal, time
 from store.promotions import promote
 from store.registry import Registry
 from store.settings import load_settings
-
-version, how, gate = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 
 class Dying(Registry):
     def set_alias(self, name, alias, version):
@@ -146,14 +143,9 @@ promote(settings, registry, "churn", version, expected=1, actor=f"process {versi
 """
 
 
-def child(settings: Settings, version: int, how: str, gate: Path) -> subprocess.Popen[str]:
+def child(settings: Settings, version: int, how: str, gate: Path) -> Forked:
     environment = {**os.environ, "MERIT_HOME": str(settings.home), "MERIT_DATABASE_URL": settings.resolved_database_url}
-    return subprocess.Popen(
-        [sys.executable, "-c", _CHILD, str(version), how, str(gate)],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return Forked(_CHILD, environment, gate / f"{version}.log", version=version, how=how, gate=gate)
 
 
 def test_two_processes_one_winner(both: Settings, registry: Registry, make_versions: Make, tmp_path: Path) -> None:
@@ -164,8 +156,8 @@ def test_two_processes_one_winner(both: Settings, registry: Registry, make_versi
         assert all(process.poll() is None for process in running.values())
         time.sleep(0.02)
     (tmp_path / "go").touch()
-    errors = {version: process.communicate(timeout=60)[1] for version, process in running.items()}
-    (winner,) = [version for version, process in running.items() if process.returncode == 0]
+    (winner,) = [version for version, process in running.items() if process.wait(60) == 0]
+    errors = {version: (tmp_path / f"{version}.log").read_text() for version in running}
     loser = 5 - winner
     assert "PromotionConflict" in errors[loser]
     assert errors[winner] == ""
@@ -187,8 +179,7 @@ def test_killed_at_the_commit_point(
     promote(both, registry, "churn", 1, expected=None, **WHO)
     (tmp_path / "go").touch()
     process = child(both, 2, how, tmp_path)
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
     assert states(both)[-1] == ("promotion", "intended", 1, 2)
     assert registry.alias("churn", "champion") == champion
     (settled,) = recover(both, registry, "churn")
@@ -209,7 +200,7 @@ def test_the_next_promotion_settles_what_a_dead_one_left(
     make_versions("churn", 3)
     promote(both, registry, "churn", 1, expected=None, **WHO)
     (tmp_path / "go").touch()
-    child(both, 2, "before", tmp_path).communicate(timeout=60)
+    child(both, 2, "before", tmp_path).wait(60)
     promote(both, registry, "churn", 3, expected=1, **WHO)
     assert states(both)[1:] == [("promotion", "failed", 1, 2), ("promotion", "done", 1, 3)]
 
