@@ -175,9 +175,9 @@ def prepare(spec: Spec, candidate: str, ref: DatasetRef, piece: int) -> None:
     persist_result=True,
     cache_key_fn=within_run,
 )
-def judge(spec: Spec, fitted: Fitted, ref: DatasetRef, folder: Path) -> Judged:
+def judge(spec: Spec, fitted: Fitted, ref: DatasetRef, folder: Path, *, plots: bool) -> Judged:
     """Evaluate one candidate on the holdout."""
-    return stages.judge(spec, fitted, ref, folder)
+    return stages.judge(spec, fitted, ref, folder, plots=plots)
 
 
 @task(

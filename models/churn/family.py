@@ -16,7 +16,7 @@ from models.churn.members import MEMBERS
 from models.churn.metrics import estimates, log_loss_rows
 from models.churn.model import ChurnModel
 from models.churn.options import ChurnOptions
-from models.lifecycle.evaluation import Evaluation, slices_of
+from models.lifecycle.evaluation import Evaluation, Plots, slices_of
 from models.lifecycle.family import Candidate, Metric, Model, Split
 from store.dataset import DatasetRef, SnapshotRef
 from store.errors import TrainingError
@@ -171,11 +171,13 @@ class ChurnFamily:
             metrics=metrics,
             slices=slices_of(losses, SLICE_ROWS),
             latency_ms=_latency(model, holdout),
-            plots={
-                **plots(y, p, threshold, model.candidate),
-                **importance_plot(weights, model.candidate),
-                **fairness_plot(kinds.slices, model.candidate),
-            },
+            plots=Plots(
+                lambda: {
+                    **plots(y, p, threshold, model.candidate),
+                    **importance_plot(weights, model.candidate),
+                    **fairness_plot(kinds.slices, model.candidate),
+                }
+            ),
             details={
                 **_details(model, y, p),
                 "importance": [one.to_dict() for one in weights],

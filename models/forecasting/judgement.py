@@ -12,7 +12,7 @@ from features.panel import Panel
 from models.forecasting.metrics import quantile_losses
 from models.forecasting.model import Floats, ForecastModel
 from models.forecasting.series import naive_scale
-from models.lifecycle.evaluation import Estimate, Evaluation, slices_of
+from models.lifecycle.evaluation import Estimate, Evaluation, Plots, slices_of
 from store.errors import EmptyData
 
 _CRPS_LEVELS = tuple(range(10, 100, 10))
@@ -52,7 +52,7 @@ def judge(
         metrics=metrics,
         slices=slices_of(losses, at_least=1),
         latency_ms=_latency(model),
-        plots=plots(model, known, coming, per_series["loss"]),
+        plots=Plots(lambda: plots(model, known, coming, per_series["loss"])),
         details={
             "series": len(per_series),
             "steps": int(rows["step"].max()),

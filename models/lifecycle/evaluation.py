@@ -7,8 +7,9 @@ An evaluation lies in a folder between the stage that makes it and the stages th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,26 @@ class Estimate:
         return cls(nan if value is None else value, nan if low is None else low, nan if high is None else high)
 
 
+class Plots(Mapping[str, bytes]):
+    """Plots that are drawn when somebody looks at them: of the candidates that are judged, one is shown."""
+
+    def __init__(self, draw: Callable[[], Mapping[str, bytes]]) -> None:
+        self._draw = draw
+
+    @cached_property
+    def _drawn(self) -> Mapping[str, bytes]:
+        return self._draw()
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._drawn[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._drawn)
+
+    def __len__(self) -> int:
+        return len(self._drawn)
+
+
 def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
@@ -52,7 +73,7 @@ class Evaluation:
     metrics : metric name → estimate with a 95 % interval.
     slices : one row per slice: `slice` (e.g. "plan=basic"), `rows`, `value` (mean loss).
     latency_ms : median time of predicting one row (or one series), in milliseconds.
-    plots : file name → PNG or SVG bytes.
+    plots : file name → PNG or SVG bytes; none when read back from where they were left out.
     details : anything else worth keeping, JSON-ready (threshold, coverage table, …).
     """
 
@@ -64,12 +85,12 @@ class Evaluation:
     plots: Mapping[str, bytes] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 
-    def save(self, folder: Path) -> None:
-        """Write the evaluation into a folder, making it when needed."""
+    def save(self, folder: Path, *, plots: bool = True) -> None:
+        """Write the evaluation into a folder, making it when needed; without its plots, they are not drawn."""
         (folder / "plots").mkdir(parents=True, exist_ok=True)
         self.losses.to_parquet(folder / "losses.parquet")
         self.slices.to_parquet(folder / "slices.parquet")
-        for name, data in self.plots.items():
+        for name, data in self.plots.items() if plots else ():
             (folder / "plots" / name).write_bytes(data)
         body = {
             "candidate": self.candidate,

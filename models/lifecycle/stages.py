@@ -150,10 +150,31 @@ def prepare(spec: Spec, name: str, ref: DatasetRef, piece: int) -> None:
         family.prepare(_candidate(family, name), family.split(read_dataset(ref), ref.roles).train, ref.roles, piece)
 
 
-def judge(spec: Spec, fitted: Fitted, ref: DatasetRef, folder: Path) -> Judged:
-    """Evaluate a fitted candidate on the holdout; one that cannot be judged does not end the run."""
+def by_promise(fitted: Iterable[Fitted], metric: Metric) -> list[Fitted]:
+    """Whatever could be fitted: the one that `choose` takes, then who is taken if that one cannot be judged, and so on;
+    baselines last."""
+    sign = 1 if metric.direction == "lower" else -1
+
+    def promise(one: Fitted) -> tuple[bool, bool, float, str]:
+        scored = _is_scored(one)
+        return not scored, not one.contender, sign * one.selection if scored else 0.0, one.candidate
+
+    return sorted((one for one in fitted if one.path), key=promise)
+
+
+def _is_scored(one: Fitted) -> bool:
+    return not one.baseline and one.selection == one.selection
+
+
+def judge(spec: Spec, fitted: Fitted, ref: DatasetRef, folder: Path, *, plots: bool = True) -> Judged:
+    """Evaluate a fitted candidate on the holdout; one that cannot be judged does not end the run.
+
+    Parameters
+    ----------
+    plots : whether it may be shown, and is drawn.
+    """
     try:
-        return _judge(spec.build(), Path(fitted.path), ref, folder / "judged" / fitted.candidate)
+        return _judge(spec.build(), Path(fitted.path), ref, folder / "judged" / fitted.candidate, plots=plots)
     except DataError:
         raise  # the holdout is at fault
     except Exception as error:  # noqa: BLE001 - as in `fit`: the reason is kept and shown
@@ -188,7 +209,7 @@ def judge_champion(settings: Settings, spec: Spec, ref: DatasetRef, folder: Path
         return Incumbent()
     try:
         path = registry.fetch(spec.name, version)
-        judged = _judge(spec.build(), path, ref, folder / "judged" / ".champion")
+        judged = _judge(spec.build(), path, ref, folder / "judged" / ".champion", plots=False)
         return Incumbent(judged, version, folder=str(path))
     except MeritError as error:
         return Incumbent(None, version, error.message)
@@ -202,14 +223,12 @@ def choose(fitted: Iterable[Fitted], metric: Metric) -> Fitted:
     TrainingError : no candidate besides the baselines could be fitted; the message holds every reason.
     """
     everything = list(fitted)
-    scored = [one for one in everything if one.path and not one.baseline and one.selection == one.selection]
     # Where no contender came through, a member that did is better than nothing.
-    usable = [one for one in scored if one.contender] or scored
+    usable = [one for one in by_promise(everything, metric) if _is_scored(one)]
     if not usable:
         reasons = "; ".join(f"{one.candidate}: {one.error}" for one in everything if one.error) or "none was tried"
         raise TrainingError(f"No candidate could be fitted ({reasons}).", remedy="Look at the reasons above.")
-    sign = 1 if metric.direction == "lower" else -1
-    return min(usable, key=lambda one: (sign * one.selection, one.candidate))
+    return usable[0]
 
 
 def gate(
@@ -275,12 +294,12 @@ def leaderboard(fitted: Iterable[Fitted], judged: Iterable[Judged]) -> list[dict
     return rows
 
 
-def _judge(family: ModelFamily, path: Path, ref: DatasetRef, target: Path) -> Judged:
+def _judge(family: ModelFamily, path: Path, ref: DatasetRef, target: Path, *, plots: bool) -> Judged:
     split = family.split(read_dataset(ref), ref.roles)
     evaluation = family.evaluate(family.load(path), split.holdout, split.train, ref.roles)
     temporary = target.with_name(target.name + ".partial")
     shutil.rmtree(temporary, ignore_errors=True)
-    evaluation.save(temporary)
+    evaluation.save(temporary, plots=plots)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
     return Judged(evaluation.candidate, str(target))

@@ -67,11 +67,11 @@ def train(
     for name in names:
         step(f"fit {name}")
         fitted.append(stages.fit(spec, name, ref, folder, fitted))
-    judged = []
-    for one in fitted:
+    judged: list[stages.Judged] = []
+    for one in stages.by_promise(fitted, spec.build().primary):
         step(f"judge {one.candidate}")
-        if one.path:
-            judged.append(stages.judge(spec, one, ref, folder))
+        # The first that can be judged is the challenger.
+        judged.append(stages.judge(spec, one, ref, folder, plots=not any(other.path for other in judged)))
     step("judge the champion")
     incumbent = stages.judge_champion(settings, spec, ref, folder)
     step("gate")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.lifecycle.evaluation import Evaluation, slices_of
+from models.lifecycle.evaluation import Evaluation, Plots, slices_of
 from models.lifecycle.family import Candidate, Metric, Model, Split
 from models.pricing.members import MEMBERS, Demand
 from models.pricing.model import PricingModel
@@ -192,7 +192,7 @@ class PricingFamily:
             ),
             slices=slices_of(losses, SLICE_ROWS),
             latency_ms=_latency(demand, panel),
-            plots=plots(demand, known, panel, mean, model.elasticities, model.candidate),
+            plots=Plots(lambda: plots(demand, known, panel, mean, model.elasticities, model.candidate)),
             details=_details(model, demand),
         )
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from models.lifecycle.evaluation import Estimate, Evaluation, slices_of
+from models.lifecycle.evaluation import Estimate, Evaluation, Plots, slices_of
 from models.lifecycle.family import Candidate, Metric, Model, Split
 from models.quality.features import NAMES
 from models.quality.model import QualityModel
@@ -142,7 +142,7 @@ class QualityFamily:
             metrics=metrics,
             slices=slices_of(losses, SLICE_ROWS),
             latency_ms=_latency(model, holdout, roles),
-            plots=plots(y, p, holdout["words"].to_numpy(dtype=np.float64), model.candidate),
+            plots=Plots(lambda: plots(y, p, holdout["words"].to_numpy(dtype=np.float64), model.candidate)),
             details=_details(model, y, p, new),
         )
 

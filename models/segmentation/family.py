@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from models.lifecycle.evaluation import Evaluation, slices_of
+from models.lifecycle.evaluation import Evaluation, Plots, slices_of
 from models.lifecycle.family import Candidate, Metric, Model, Split
 from models.segmentation.behaviour import behaviour_of
 from models.segmentation.model import SegmentationModel
@@ -172,7 +172,7 @@ class SegmentationFamily:
             metrics=estimates(model, loss, holdout, self.options.replicates, self.options.seed),
             slices=slices_of(losses, SLICE_ROWS),
             latency_ms=_latency(model, holdout),
-            plots=plots(model),
+            plots=Plots(lambda: plots(model)),
             details=_details(model),
         )
 

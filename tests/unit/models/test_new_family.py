@@ -19,10 +19,10 @@ import pytest
 import models.families as families
 from features.snapshot import write_dataset
 from models.families import Spec
-from models.lifecycle.evaluation import Estimate, Evaluation
+from models.lifecycle.evaluation import Estimate, Evaluation, Plots
 from models.lifecycle.family import Candidate, Metric, Model, Split
 from models.lifecycle.gate import GatePolicy
-from models.lifecycle.registration import summary
+from models.lifecycle.registration import Judgement, summary
 from models.lifecycle.training import train
 from store.dataset import DatasetRef, SnapshotRef
 from store.errors import InvalidValue, TrainingError, UnknownModel
@@ -113,7 +113,8 @@ class MeanFamily:
         mean = float(loss.mean())
         estimate = Estimate(mean, mean - 0.1, mean + 0.1)
         slices = pd.DataFrame({"slice": ["all"], "rows": [len(holdout)], "value": [mean]})
-        return Evaluation(model.candidate, losses, {"squared_error": estimate}, slices, latency_ms=0.01)
+        plots = Plots(lambda: {"means.svg": f"<svg>{model.candidate}</svg>".encode()})
+        return Evaluation(model.candidate, losses, {"squared_error": estimate}, slices, latency_ms=0.01, plots=plots)
 
     def finalise(
         self, model: Model, frame: pd.DataFrame, roles: Mapping[str, str], champion: Model | None = None
@@ -147,6 +148,11 @@ def dataset(tmp_path: Path, *, effect: float, seed: int) -> DatasetRef:
     shift = pd.Series(group).map({"a": -effect, "b": 0.0, "c": effect}).to_numpy()
     frame = pd.DataFrame({"row": np.arange(600), "group": group, "y": shift + rng.normal(0, 1, 600)})
     return write_dataset(frame, tmp_path, as_of=None, roles={"target": "y"}, source="a test")
+
+
+def plots(judgement: Judgement) -> dict[str, list[str]]:
+    """The plots of every candidate that was judged."""
+    return {one.candidate: sorted(one.load().plots) for one in judgement.judged if one.path}
 
 
 def test_a_new_family_is_trained_gated_registered_and_promoted(settings: Settings, spec: Spec, tmp_path: Path) -> None:
@@ -217,6 +223,7 @@ def test_one_member_that_fails_does_not_take_the_others_along(settings: Settings
     names = ("overall", "by_group", "faulty", "combined")
     four = Spec(spec.family, spec.name, {"candidates": names})
     judgement, outcome = train(settings, four, dataset(tmp_path, effect=2.0, seed=6), actor="ada")
+    assert plots(judgement) == {"overall": [], "by_group": ["means.svg"], "combined": []}
     errors = {one.candidate: one.error for one in judgement.fitted}
     assert errors == {**dict.fromkeys(names, ""), "faulty": "RuntimeError: the library gave up"}
     assert outcome.verdict == "promote"
@@ -231,6 +238,8 @@ def test_a_candidate_that_cannot_be_judged_is_not_chosen(settings: Settings, spe
     assert rows["by_group"]["error"] == "ZeroDivisionError: nobody could have known"
     assert "metrics" not in rows["by_group"]
     assert outcome.verdict == "promote"
+    # Whoever takes its place is drawn.
+    assert plots(judgement) == {"overall": [], "combined": ["means.svg"]}
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../up", " x", "a b", "x" * 101])
