@@ -48,8 +48,29 @@ def deploy_all(settings: Settings, environment: Mapping[str, str] | None = None)
 
 
 def ensure_pool(environment: Mapping[str, str]) -> None:
-    """The process work pool that the deployments name."""
-    prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], environment)
+    """The process work pool that the deployments name.
+
+    Raises
+    ------
+    ServiceUnavailable : the server does not answer or refuses.
+    """
+    url = environment["PREFECT_API_URL"]
+    with prefect_here(environment, url=url):
+        from httpx import HTTPError
+        from prefect.client.orchestration import get_client
+        from prefect.client.schemas.actions import WorkPoolCreate
+        from prefect.workers.process import ProcessWorker
+
+        pool = WorkPoolCreate(
+            name=POOL, type=ProcessWorker.type, base_job_template=ProcessWorker.get_default_base_job_template()
+        )
+        try:
+            with get_client(sync_client=True) as client:
+                client.create_work_pool(pool, overwrite=True)
+        except (HTTPError, RuntimeError) as error:
+            raise ServiceUnavailable(
+                f"The Prefect server at {url} did not take the work pool {POOL!r}: {error}", remedy="Is it up?"
+            ) from error
 
 
 def prefect(arguments: list[str], environment: Mapping[str, str]) -> str:
