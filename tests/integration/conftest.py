@@ -167,10 +167,23 @@ def simulator(simulator_process: Simulator) -> Simulator:
 
 
 class ApiProcess:
-    """`uvicorn serving.app:create_app --factory` on a port; `app` is another one than `serving.app`."""
+    """`uvicorn serving.app:create_app --factory` on a port.
+
+    Parameters
+    ----------
+    app : another one than `serving.app`.
+    fresh : in an interpreter of its own, which holds nothing but what it imports itself.
+    """
 
     def __init__(
-        self, port: int, settings: Settings, log: Path, *, app: str = "serving.app", **environment: str
+        self,
+        port: int,
+        settings: Settings,
+        log: Path,
+        *,
+        app: str = "serving.app",
+        fresh: bool = False,
+        **environment: str,
     ) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{self.port}"
@@ -185,7 +198,13 @@ class ApiProcess:
         if settings.database_url is not None:
             variables["MERIT_DATABASE_URL"] = settings.database_url.get_secret_value()
         command = [f"{app}:create_app", "--factory", "--no-access-log", "--port", str(self.port)]
-        self.process = Forked(MODULE, variables, log, module="uvicorn", arguments=command)
+        self.process: Forked | subprocess.Popen[bytes]
+        if fresh:
+            with log.open("wb") as output:
+                own = [sys.executable, "-m", "uvicorn", *command]
+                self.process = subprocess.Popen(own, env=variables, stdout=output, stderr=output)
+        else:
+            self.process = Forked(MODULE, variables, log, module="uvicorn", arguments=command)
 
     def wait(self, path: str = "/readyz?models=churn", seconds: float = 240.0) -> None:
         deadline = time.monotonic() + seconds

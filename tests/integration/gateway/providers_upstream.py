@@ -87,7 +87,7 @@ class Upstream:
 
     async def until(self, true: Callable[[Upstream], bool]) -> None:
         """Wait for something to have happened on the server's side."""
-        async with asyncio.timeout(5), self.moved:
+        async with asyncio.timeout(30), self.moved:
             await self.moved.wait_for(lambda: true(self))
 
     async def note(self, **changes: int) -> None:

@@ -29,6 +29,12 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still is no Redis that is away."""
+    monkeypatch.setattr("gateway.call.cache_redis._ANSWER_S", 30.0)
+
+
 def answer(text: str = SECRET) -> dict[str, Any]:
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
     return {"id": "c", "object": "chat.completion", "choices": [choice]}
@@ -50,7 +56,7 @@ async def gateways(settings: Settings, url: str, count: int = 2) -> AsyncIterato
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(30.0):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import resource
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -349,8 +350,11 @@ def test_the_log_says_what_a_failing_database_does(settings: Settings, caplog: p
     with session(settings) as opened:
         opened.execute(sa.text("ALTER TABLE llm_calls RENAME TO elsewhere"))
     ledger.close_call(record := call())
-    assert not ledger.flush(timeout=0.3)
+    deadline = time.monotonic() + 30
+    while ledger.state().failing is None and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert ledger.state().failing == "OperationalError"
+    assert not ledger.flush(timeout=0.3)
     with session(settings) as opened:
         opened.execute(sa.text("ALTER TABLE elsewhere RENAME TO llm_calls"))
     assert ledger.flush()

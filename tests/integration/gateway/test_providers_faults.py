@@ -46,14 +46,21 @@ async def stream(wire: OpenAIWire, asked: Provider, pieces: list[Piece] | None =
     return found
 
 
-def run(script: Script, ask: Ask = complete, http: Http | None = None, **more: Any) -> Any:
-    """What asking a server with this script gives, or the failure."""
+def run(script: Script, ask: Ask = complete, http: Http | None = None, *, connected: bool = False, **more: Any) -> Any:
+    """What asking a server with this script gives, or the failure; `connected` asks on a connection that there is
+    already, so that a short time is not spent on connecting."""
 
     async def scenario() -> Any:
+        async def answers(exchange: Exchange) -> None:
+            await (exchange.answer(CHAT) if connected and len(server.seen) == 1 else script(exchange))
+
         client = http or Http()
-        async with upstream(script) as server:
+        async with upstream(answers) as server:
+            wire = OpenAIWire(client)
+            if connected:
+                await complete(wire, provider(server))
             try:
-                return await ask(OpenAIWire(client), provider(server, **more))
+                return await ask(wire, provider(server, **more))
             except ProviderFailure as failure:
                 return failure
             finally:
@@ -79,8 +86,8 @@ def test_an_answer_that_never_begins_runs_into_the_deadline() -> None:
     async def briefly(wire: OpenAIWire, asked: Provider) -> Any:
         return await wire.complete(asked, "m", PROMPT, 0.05)
 
-    failed(run(silent, briefly), "timeout")
-    failed(run(silent, timeout_s=0.05), "timeout")
+    failed(run(silent, briefly, connected=True), "timeout")
+    failed(run(silent, connected=True, timeout_s=0.05), "timeout")
 
 
 def test_a_stream_that_never_begins_is_given_up_before_the_deadline() -> None:
@@ -106,18 +113,19 @@ def test_a_stream_that_falls_silent_has_stalled() -> None:
 
     failed(run(stalls, ask, stall_s=0.05), "stalled")
     assert [piece.chunk for piece in pieces] == [TEXT]
-    failed(run(stalls, stream, timeout_s=0.1), "timeout")
+    failed(run(stalls, stream, connected=True, timeout_s=0.1), "timeout")
 
 
 def test_a_slow_stream_is_no_stalled_one() -> None:
     async def slow(exchange: Exchange) -> None:
         await exchange.send(EVENTS)
         for event in (TEXT, b": keep-alive\n\n", TEXT, LAST, DONE):
-            await asyncio.sleep(0.08)
+            await asyncio.sleep(0.5)
             await exchange.events(event, end=False)
         await exchange.chunk(b"")
 
-    assert len(run(slow, stream, first_byte_s=0.3, stall_s=0.3)) == 3
+    # All of it takes longer than either limit.
+    assert len(run(slow, stream, first_byte_s=2.0, stall_s=2.0)) == 3
 
 
 def test_a_stream_is_asked_for_uncompressed() -> None:
@@ -491,7 +499,7 @@ def test_time_runs_out_for_whoever_reads() -> None:
         async with wire.stream(asked, "m", PROMPT, 0.2) as answer:
             await asyncio.create_task(rest())
 
-    failed(run(endless, briefly), "timeout")
+    failed(run(endless, briefly, connected=True), "timeout")
 
 
 @pytest.mark.parametrize("asks", ["models", "complete"])

@@ -76,7 +76,9 @@ async def opened(settings: Settings) -> AsyncIterator[Running]:
 
 
 @pytest.fixture
-def home(settings: Settings, simulator: Any) -> Settings:
+def home(settings: Settings, simulator: Any, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    # Here it adapts when it is told to.
+    monkeypatch.setattr("gateway.opening.TICK_S", 3600.0)
     return settings.model_copy(update={"simulator_port": simulator.port})
 
 

@@ -81,7 +81,7 @@ def test_others_hear_of_it_by_themselves(settings: Settings, monkeypatch: pytest
     monkeypatch.setattr(known, "REFRESH_SECONDS", 0.01)
     here, elsewhere = opened(settings), opened(settings)
     here.put("default", {"keep": "plain"})
-    for _ in range(500):
+    for _ in range(3_000):
         if elsewhere.get("default").keep == "plain":
             break
         elsewhere._closing.wait(0.01)

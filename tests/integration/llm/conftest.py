@@ -20,7 +20,8 @@ from store.database import dispose, migrate
 from store.settings import Settings
 
 # The simulated provider four times: as it is, on the own machines, and in the formats of Anthropic and Gemini. Limits
-# of time are short, so that no test waits for long, and retries are not what a test runs out of by accident.
+# of time are short, so that no test waits for long, and retries are not what a test runs out of by accident. None is
+# probed unless a test says so, since a probe half-opens circuits.
 PROVIDERS = """
 [gateway]
 attempts = 3
@@ -35,24 +36,28 @@ connect_s = 2.0
 kind = "simulated"
 region = "eu"
 models = ["nano", "small", "medium", "large", "coder", "thinker", "vision", "embed"]
+probe = false
 
 [providers.simulated-local]
 kind = "simulated"
 local = true
 region = "eu"
 models = ["local-small", "local-large"]
+probe = false
 
 [providers.claude]
 kind = "anthropic"
 base_url = "http://127.0.0.1:{port}/v1"
 local = true
 models = ["large", "thinker", "small"]
+probe = false
 
 [providers.gemini]
 kind = "gemini"
 base_url = "http://127.0.0.1:{port}/v1beta"
 local = true
 models = ["large", "thinker", "small"]
+probe = false
 """
 # What each costs and can do, as the package's own configuration says it: dollars per million tokens.
 _TALKS = ["chat", "stream", "json"]
@@ -239,7 +244,7 @@ class Gateway:
                 total += float(value)
         return total
 
-    def settled(self, workspace: str, lines: int, *, seconds: float = 5.0) -> list[dict[str, Any]]:
+    def settled(self, workspace: str, lines: int, *, seconds: float = 30.0) -> list[dict[str, Any]]:
         """Lines of the ledger once there are so many: a call whose client went away ends a moment later."""
         deadline = time.monotonic() + seconds
         while len(found := self.runs(workspace)) < lines and time.monotonic() < deadline:
@@ -279,7 +284,7 @@ def start_gateway(
     """`start_gateway()` gives a running gateway; all are stopped in the end.
 
     `settings` continues on a home that there is already, `database_url` is another database than one in the home;
-    `app` is `serving.app` for the whole API; further arguments are variables of its environment.
+    `app` is `serving.app` for the whole API; `fresh` as in `ApiProcess`; further arguments are variables of its environment.
     """
     started: list[Gateway] = []
 
@@ -288,6 +293,7 @@ def start_gateway(
         settings: Settings | None = None,
         database_url: str | None = None,
         app: str = "serving.gateway_app",
+        fresh: bool = False,
         **environment: str,
     ) -> Gateway:
         if settings is None:
@@ -306,7 +312,7 @@ def start_gateway(
             "GEMINI_API_KEY": "none",
             **environment,
         }
-        process = api_process(settings, log, app=app, **environment)
+        process = api_process(settings, log, app=app, fresh=fresh, **environment)
         admin = httpx.Client(base_url=process.url, headers={"Authorization": f"Bearer {secret}"}, timeout=30)
         started.append(Gateway(settings, process.url, simulator_process, process, admin))
         process.wait("/healthz")

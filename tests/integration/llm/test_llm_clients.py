@@ -220,10 +220,10 @@ def test_openai_errors_are_of_the_right_class(clients: Clients, gateway: Any, si
 
 def test_openai_waits_as_long_as_it_is_told_to(gateway: Any, simulator: Any) -> None:
     asker = gateway.asker()
-    simulator.fault("status", status=429, retry_after=0.3, calls=1, model="simulated/small")
+    simulator.fault("status", status=429, retry_after=2, calls=1, model="simulated/small")
     with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=asker.secret, max_retries=1) as client:
         # The gateway has no time to wait itself; the client comes back when it was told to.
-        body = {"merit": {"timeout_s": 0.2}}
+        body = {"merit": {"timeout_s": 1.5}}
         answer = client.chat.completions.with_raw_response.create(
             model="simulated/small", messages=ASK, extra_body=body
         )

@@ -3,6 +3,7 @@ paid for; a provider that bills the whole answer anyway is read to its end."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,14 +40,14 @@ def body(model: str, **fields: Any) -> dict[str, Any]:
     return {"model": model, "max_tokens": 400, "messages": [{"role": "user", "content": LONG}], **fields}
 
 
-def leave(asker: Any, path: str, content: dict[str, Any], *, after: float = 0.5) -> None:
+def leave(asker: Any, path: str, content: dict[str, Any]) -> None:
     """Ask, and close the connection: of a stream when its second word has come, of a whole answer after a while."""
-    with httpx.Client(base_url=asker.api.base_url, headers=asker.api.headers, timeout=after) as api:
+    with httpx.Client(base_url=asker.api.base_url, headers=asker.api.headers, timeout=1.0) as api:
         if not content.get("stream"):
             with pytest.raises(httpx.ReadTimeout):
                 api.post(path, json=content)
             return
-        with api.stream("POST", path, json=content, timeout=10) as answer:
+        with api.stream("POST", path, json=content, timeout=30) as answer:
             assert answer.status_code == 200
             seen = b""
             for chunk in answer.iter_bytes():
@@ -55,9 +56,36 @@ def leave(asker: Any, path: str, content: dict[str, Any], *, after: float = 0.5)
                     break
 
 
+async def leave_at_once(gateway: Any, asker: Any, contents: list[dict[str, Any]]) -> None:
+    """Ask all of them, and close every connection once all are under way and the second word of each stream has
+    come."""
+    heard = 0
+
+    async def ask(api: httpx.AsyncClient, content: dict[str, Any]) -> None:
+        nonlocal heard
+        async with api.stream("POST", "/v1/chat/completions", json=content) as answer:
+            events = 0
+            async for chunk in answer.aiter_bytes():
+                before, events = events, events + chunk.count(b"\n\n")
+                heard += before <= 2 < events
+
+    limits = httpx.Limits(max_connections=None)
+    headers = asker.api.headers
+    async with httpx.AsyncClient(base_url=gateway.url, headers=headers, timeout=30, limits=limits) as api:
+        asking = [asyncio.create_task(ask(api, content)) for content in contents]
+        async with asyncio.timeout(30):
+            while heard < sum(content["stream"] for content in contents):
+                await asyncio.sleep(0.02)
+            while await asyncio.to_thread(gateway.metric, "merit_llm_in_flight") < len(contents):
+                await asyncio.sleep(0.02)
+        for one in asking:
+            one.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+
 def at_rest(gateway: Any, provider: str = "simulated") -> None:
     """Nothing is under way any more."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while gateway.metric("merit_llm_slots_in_use", provider=provider) or gateway.metric("merit_llm_in_flight"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -69,6 +97,8 @@ def test_a_stream_that_nobody_reads_ends_upstream_too(path: str, model: str, gat
     asker = gateway.asker()
     budget = gateway.budget(asker, 1.0)
     whole = asker.answer(LONG, model=model, max_tokens=400)["usage"]["completion_tokens"]
+    # Half of it is said only after seconds.
+    simulator.adjust(f"simulated/{model.partition('/')[2]}", ttft_ms=0, tokens_per_second=5)
     simulator.speed(1)
     leave(asker, path, body(model, stream=True))
     bill = simulator.charged(2)
@@ -112,12 +142,13 @@ def test_a_whole_answer_that_nobody_waits_for_ends_upstream_too(path: str, gatew
 def test_who_bills_the_whole_answer_anyway_is_read_to_the_end(gateway: Any, simulator: Any) -> None:
     asker = gateway.asker()
     budget = gateway.budget(asker, 1.0)
+    simulator.adjust("simulated/medium", ttft_ms=0, tokens_per_second=10)
     simulator.speed(1)
     leave(asker, "/v1/chat/completions", body("drained/medium", stream=True))
     # The slot is taken and the money held as long as the provider goes on.
     assert gateway.metric("merit_llm_slots_in_use", provider="drained") == 1
     assert gateway.standing(budget)["reserved"] > 0
-    (charge,) = simulator.charged(1, seconds=10)["charges"]
+    (charge,) = simulator.charged(1)["charges"]
     assert charge["whole"]
     (line,) = gateway.settled(asker.workspace, 1)
     assert line["outcome"] == "cancelled"
@@ -132,10 +163,10 @@ def test_who_bills_the_whole_answer_anyway_is_read_to_the_end(gateway: Any, simu
 def test_forty_who_leave_at_once_leave_nothing_behind(gateway: Any, simulator: Any) -> None:
     asker = gateway.asker(concurrent=40)
     budget = gateway.budget(asker, 10.0)
-    simulator.speed(0.5)
-    with ThreadPoolExecutor(20) as pool:
-        contents = [body("simulated/medium", stream=bool(number % 2)) for number in range(40)]
-        list(pool.map(lambda content: leave(asker, "/v1/chat/completions", content, after=0.3), contents))
+    simulator.adjust("simulated/medium", ttft_ms=0, tokens_per_second=2)
+    simulator.speed(1)
+    contents = [body("simulated/medium", stream=bool(number % 2)) for number in range(40)]
+    asyncio.run(leave_at_once(gateway, asker, contents))
     lines = gateway.settled(asker.workspace, len(contents))
     assert {line["outcome"] for line in lines} == {"cancelled"}
     at_rest(gateway)

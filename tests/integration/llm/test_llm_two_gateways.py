@@ -51,6 +51,8 @@ def _share_a_budget(one: Any, two: Any, simulator: Any) -> None:
     statuses = _storm(asker, [one.url, two.url] * 50, CHAT)
     assert set(statuses) == {200, 402}
     assert 10 <= statuses.count(200) <= int(10 * reserved / paid)
+    # An answer is sent first and settled then.
+    until(lambda: all(gateway.standing(budget)["reserved"] == 0 for gateway in (one, two)))
     for gateway in (one, two):
         standing = gateway.standing(budget)
         assert standing["reserved"] == 0
@@ -92,7 +94,8 @@ def _one_finds_what_the_other_leaves(one: Any, two: Any, simulator: Any) -> None
     asker = one.asker()
     budget = one.budget(asker, 5.0)
     until(lambda: budget in {row["id"] for row in two.told(two.admin.get("/v1/budgets"))["budgets"]})
-    simulator.speed(0.5)
+    # No call ends before all have begun.
+    simulator.speed(0.02)
     bodies = [CHAT, {**CHAT, "stream": True}, {**CHAT, "model": "ensemble/jury"}]
 
     async def killed() -> None:
@@ -101,11 +104,11 @@ def _one_finds_what_the_other_leaves(one: Any, two: Any, simulator: Any) -> None
             asking = [asyncio.create_task(api.post("/v1/chat/completions", json=bodies[n % 3])) for n in range(30)]
             # All of them are on their way to a provider.
             await asyncio.to_thread(until, lambda: two.metric("merit_llm_in_flight") == 50)
+            assert (await asyncio.to_thread(one.standing, budget))["reserved"] > 0
             two.process.process.kill()
             await asyncio.gather(*asking, return_exceptions=True)
 
     asyncio.run(killed())
-    assert one.standing(budget)["reserved"] > 0
     until(lambda: len(one.runs(asker.workspace, outcome="unknown")) == 50, seconds=60)
     until(lambda: one.standing(budget)["reserved"] == 0)
     lines = one.runs(asker.workspace)
