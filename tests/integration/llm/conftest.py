@@ -284,7 +284,8 @@ def start_gateway(
     """`start_gateway()` gives a running gateway; all are stopped in the end.
 
     `settings` continues on a home that there is already, `database_url` is another database than one in the home;
-    `app` is `serving.app` for the whole API; `fresh` as in `ApiProcess`; further arguments are variables of its environment.
+    `app` is `serving.app` for the whole API; `fresh` is that of `ApiProcess`; further
+    arguments are variables of its environment.
     """
     started: list[Gateway] = []
 
