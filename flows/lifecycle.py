@@ -30,7 +30,7 @@ from models.families import Spec
 from models.lifecycle.family import FitsInPieces
 from models.lifecycle.gate import GatePolicy
 from models.lifecycle.registration import Judgement, Outcome, summary
-from models.lifecycle.stages import Fitted, Judged, by_promise, check_family, split_rule
+from models.lifecycle.stages import Fitted, Judged, check_family, judge_all, split_rule
 from models.lifecycle.training import run_folder
 from store.dataset import DatasetRef, SnapshotRef
 from store.errors import ValidationFailed
@@ -200,13 +200,11 @@ def _fit_all(spec: Spec, ref: DatasetRef, folder: Path, runner: TaskRunner[Any],
 
 
 def _judge_all(spec: Spec, fitted: Sequence[Fitted], ref: DatasetRef, folder: Path, step: Steps) -> list[Judged]:
-    """Judge one after the other: their latencies are compared, and must not be measured against each other."""
-    judged: list[Judged] = []
-    for one in by_promise(fitted, spec.build().primary):
+    def judge(one: Fitted, plots: bool) -> Judged:
         step(f"judge {one.candidate}")
-        # The first that can be judged is the challenger.
-        judged.append(stages.judge(spec, one, ref, folder, plots=not any(other.path for other in judged)))
-    return judged
+        return stages.judge(spec, one, ref, folder, plots=plots)
+
+    return judge_all(fitted, spec.build().primary, judge)
 
 
 def tags_of(spec: Spec, as_of: datetime, snapshot: str, run_id: str) -> dict[str, str]:

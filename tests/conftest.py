@@ -38,8 +38,6 @@ os.environ.update(
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     }
 )
-# Until all tests are collected nothing goes away; see `pytest_collection_finish`.
-gc.disable()
 for name in [key for key in os.environ if key.startswith("MERIT_")]:
     del os.environ[name]
 
@@ -99,6 +97,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder | N
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow folders first; within them everything stays where it was."""
     items.sort(key=lambda item: next((n for n, folder in enumerate(SLOW) if item.nodeid.startswith(folder)), len(SLOW)))
+
+
+def pytest_collectstart() -> None:
+    """Until all tests are collected nothing goes away."""
+    gc.disable()
 
 
 def pytest_collection_finish() -> None:

@@ -15,7 +15,7 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,23 @@ def by_promise(fitted: Iterable[Fitted], metric: Metric) -> list[Fitted]:
         return not scored, not one.contender, sign * one.selection if scored else 0.0, one.candidate
 
     return sorted((one for one in fitted if one.path), key=promise)
+
+
+def judge_all(fitted: Sequence[Fitted], metric: Metric, judge: Callable[[Fitted, bool], Judged]) -> list[Judged]:
+    """Judge whatever could be fitted; one after the other, since latencies are compared.
+
+    Parameters
+    ----------
+    judge : (what was fitted, whether it is drawn). The first that can be judged is the challenger; it alone is drawn.
+
+    Returns
+    -------
+    In the order of `fitted`.
+    """
+    judged: dict[str, Judged] = {}
+    for one in by_promise(fitted, metric):
+        judged[one.candidate] = judge(one, not any(other.path for other in judged.values()))
+    return [judged[one.candidate] for one in fitted if one.candidate in judged]
 
 
 def _is_scored(one: Fitted) -> bool:

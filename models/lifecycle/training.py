@@ -67,11 +67,12 @@ def train(
     for name in names:
         step(f"fit {name}")
         fitted.append(stages.fit(spec, name, ref, folder, fitted))
-    judged: list[stages.Judged] = []
-    for one in stages.by_promise(fitted, spec.build().primary):
+
+    def judge(one: stages.Fitted, plots: bool) -> stages.Judged:
         step(f"judge {one.candidate}")
-        # The first that can be judged is the challenger.
-        judged.append(stages.judge(spec, one, ref, folder, plots=not any(other.path for other in judged)))
+        return stages.judge(spec, one, ref, folder, plots=plots)
+
+    judged = stages.judge_all(fitted, spec.build().primary, judge)
     step("judge the champion")
     incumbent = stages.judge_champion(settings, spec, ref, folder)
     step("gate")
