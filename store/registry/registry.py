@@ -26,6 +26,7 @@ from store.registry.connection import (
     tracking_uri,
     translated,
 )
+from store.registry.glance import State, settled_state
 from store.registry.registration import register
 from store.registry.runs import Run
 from store.registry.versions import ModelInfo, VersionInfo, model_info, version_info
@@ -41,6 +42,8 @@ class Registry:
         self._guard = threading.Lock()
         self._made: Any = None
         self._file: tuple[Path, Identity | None] | None = None
+        # The models as last read, and the state of the store's files before that.
+        self._read: tuple[State | None, list[ModelInfo]] = (None, [])
 
     @property
     def uri(self) -> str:
@@ -167,6 +170,9 @@ class Registry:
 
     def models(self) -> list[ModelInfo]:
         """Every registered model, by name."""
+        state = settled_state(self._file[0] if self._file else None)
+        if state is not None and state == self._read[0]:
+            return list(self._read[1])
         found: list[ModelInfo] = []
         token = None
         with translated(self.settings):
@@ -175,7 +181,8 @@ class Registry:
                 found += [model_info(item) for item in page]
                 token = page.token
                 if not token:
-                    return found
+                    self._read = (state, found)
+                    return list(found)
 
     def model(self, name: str) -> ModelInfo:
         """One registered model.

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -245,6 +246,49 @@ def test_a_changed_artifact_with_a_changed_tag_is_refused_by_the_ledger(
         registry.fetch("churn", 1)
 
 
+def test_models_are_read_again_only_after_somebody_wrote(
+    settings: Settings, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    search = registry._client.search_registered_models
+
+    def counted(**given: Any) -> Any:
+        asked.append("asked")
+        return search(**given)
+
+    monkeypatch.setattr(registry._client, "search_registered_models", counted)
+
+    def age(seconds: int = 10) -> None:
+        """As if the last write were so long ago."""
+        for path in settings.root.glob("mlflow.db*"):
+            moment = path.stat().st_mtime_ns - seconds * 10**9
+            os.utime(path, ns=(moment, moment))
+
+    assert registry.models() == []
+    assert registry.models() == []
+    assert len(asked) == 2  # what was written this very second could have been followed by more
+    age()
+    assert [registry.models(), registry.models(), registry.models()] == [[], [], []]
+    assert len(asked) == 3
+    # Somebody else writes, who shares nothing with this registry but the file.
+    other = Registry(settings)
+    for number, name in enumerate(("churn", "pricing")):
+        with other.run(name, "made", {}) as run:
+            other.register(name, saved(tmp_path, str(number)), run.id, EXAMPLE)
+        found = [one.name for one in registry.models()]
+        assert found == ["churn", "pricing"][: number + 1]
+        age()
+        assert [one.name for one in registry.models()] == found
+    other.set_alias("pricing", "champion", 1)
+    assert [dict(one.aliases) for one in registry.models()] == [{}, {"champion": 1}]
+    before = len(asked)
+    age()
+    for _ in range(3):
+        registry.models().clear()  # what is done to an answer is not done to the next one
+        assert [one.name for one in registry.models()] == ["churn", "pricing"]
+    assert len(asked) == before + 1
+
+
 def test_many_threads_register_at_once(registry: Registry, tmp_path: Path) -> None:
     made: list[int] = []
     errors: list[Exception] = []
@@ -274,6 +318,7 @@ def test_many_threads_register_at_once(registry: Registry, tmp_path: Path) -> No
 _FIRST_USE = """
 import sys, tempfile
 from pathlib import Path
+from typing import Any
 import pandas as pd
 from store.registry import Registry
 from store.settings import load_settings
