@@ -29,7 +29,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def environment(home: Path, new_port: Callable[[], int]) -> dict[str, str]:
     ports = {f"MERIT_{name}PORT": str(new_port()) for name in ("", "PREFECT_", "MLFLOW_", "SIMULATOR_")}
-    return {**os.environ, "MERIT_HOME": str(home), "COLUMNS": "160", **ports}
+    # One thread: beside it other tests have the other core.
+    return {**os.environ, "MERIT_HOME": str(home), "MERIT_THREADS": "1", "COLUMNS": "160", **ports}
 
 
 def ours(home: Path) -> list[str]:
