@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -161,7 +162,7 @@ def settings(tmp_path: Path) -> Settings:
 def new_port() -> Iterator[Callable[[], int]]:
     """`new_port()`: a port for a server to come, which nobody else is given before it listens, nor afterwards.
 
-    A socket that is bound without listening keeps it; servers bind beside that, as they do beside one that has ended.
+    A socket that is bound without listening keeps it. Linux lets servers bind beside that; elsewhere it is only free.
     """
     with ExitStack() as kept:
 
@@ -169,7 +170,10 @@ def new_port() -> Iterator[Callable[[], int]]:
             keeper = kept.enter_context(socket.socket())
             keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             keeper.bind(("127.0.0.1", 0))
-            return int(keeper.getsockname()[1])
+            number = int(keeper.getsockname()[1])
+            if sys.platform != "linux":
+                keeper.close()
+            return number
 
         yield port
 
