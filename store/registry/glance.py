@@ -12,8 +12,8 @@ from pathlib import Path
 # Of the database and of its write-ahead log: device, number, size, time of the last write; None where there is no file.
 State = tuple[tuple[int, int, int, int] | None, ...]
 
-# Two writes so close to each other may have the same time.
-_COARSEST_CLOCK_NS = 1_000_000_000
+# Two writes so close to each other may have the same time: there are file systems that count in steps of two seconds.
+_COARSEST_CLOCK_NS = 3_000_000_000
 
 
 def settled_state(database: Path | None) -> State | None:
