@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
@@ -86,6 +87,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., None]]:
 
     yield start
     for process in reversed(groups):
+        # A run that the worker has just begun has a session of its own.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
