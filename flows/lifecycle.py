@@ -200,6 +200,8 @@ def _fit_all(spec: Spec, ref: DatasetRef, folder: Path, runner: TaskRunner[Any],
 
 
 def _judge_all(spec: Spec, fitted: Sequence[Fitted], ref: DatasetRef, folder: Path, step: Steps) -> list[Judged]:
+    """Every candidate on the holdout, and the challenger drawn."""
+
     def judge(one: Fitted, plots: bool) -> Judged:
         step(f"judge {one.candidate}")
         return stages.judge(spec, one, ref, folder, plots=plots)

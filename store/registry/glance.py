@@ -1,7 +1,7 @@
 """Whether a store on SQLite may have changed, told from its files without asking it.
 
-Every worker of the API looks for new champions every two seconds; that costs MLflow twenty milliseconds, a look at two
-files a hundredth of one.
+Every worker of the API looks for new champions every two seconds. With four models that takes MLflow 7 to 10 ms of
+processor time, a look at two files 0.01 ms.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import Artifact, TaskRun
 from prefect.events.worker import EventsWorker
 
+from flows.deployments import ensure_pool
 from flows.ending import result_of
 from flows.environment import prefect_environment, using
 from flows.lifecycle import Trained, finished, name_of_run, notify_failure, train_family
@@ -30,7 +32,7 @@ from models.families import Spec
 from models.lifecycle.gate import GatePolicy
 from store import feature_rows
 from store.database import engine
-from store.errors import EmptyData, TrainingError, ValidationFailed
+from store.errors import EmptyData, ServiceUnavailable, TrainingError, ValidationFailed
 from store.events import recent
 from store.promotions import history
 from store.registry import Registry
@@ -220,3 +222,9 @@ def test_policy_reaches_the_gate(flow_settings: Settings, energy: type[EnergyFam
         trained = result_of(strictly)
     assert trained.verdict == "keep"
     assert trained.report["gate"]["policy"]["confidence"] == 0.999
+
+
+def test_a_server_that_is_not_there_takes_no_work_pool(new_port: Callable[[], int]) -> None:
+    url = f"http://127.0.0.1:{new_port()}/api"
+    with pytest.raises(ServiceUnavailable, match=f"The Prefect server at {url} did not take the work pool 'merit'"):
+        ensure_pool({"PREFECT_API_URL": url})
