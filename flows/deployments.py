@@ -67,7 +67,7 @@ def ensure_pool(environment: Mapping[str, str]) -> None:
         try:
             with get_client(sync_client=True) as client:
                 client.create_work_pool(pool, overwrite=True)
-        except (HTTPError, RuntimeError) as error:
+        except HTTPError as error:
             raise ServiceUnavailable(
                 f"The Prefect server at {url} did not take the work pool {POOL!r}: {error}", remedy="Is it up?"
             ) from error
