@@ -19,7 +19,7 @@ from cli.ingest import load_tables
 from cli.leaderboard import show_leaderboard
 from cli.output import AsJson, dump, errors, screen, show, steps
 from cli.session import actor, prepared
-from cli.up import start_servers
+from cli.up import await_servers, begin_servers
 from cli.world import END
 from store.errors import ServiceUnavailable
 from store.settings import Settings
@@ -28,7 +28,7 @@ TRAININGS = ("train-forecasting", "train-churn", "train-segmentation", "train-pr
 
 # With --quick: what each training is asked for.
 QUICK: Mapping[str, Mapping[str, Any]] = {
-    "train-forecasting": {"members": ["DynamicOptimizedTheta", "AutoTheta", "GlobalBoosting"]},
+    "train-forecasting": {"members": ["DynamicOptimizedTheta", "AutoCES", "GlobalBoosting"]},
     "train-churn": {"folds": 2},
 }
 
@@ -63,8 +63,10 @@ def demo(
     settings = _with_free_ports(prepared())
     story = Story()
     with services.Services() as running:
+        # They get ready while the data are made and loaded.
+        starting = _timed(story, "start servers", lambda: begin_servers(running, settings))
         as_of = _data(settings, customers, days, story)
-        env = _timed(story, "start servers", lambda: start_servers(running, settings, deploy=False))
+        env = _timed(story, "wait for them", lambda: await_servers(running, settings, starting, deploy=False))
         settings = settings.model_copy(update={"prefect_api_url": env["PREFECT_API_URL"]})
         for flow in TRAININGS:
             given = {"as_of": as_of, **(QUICK.get(flow, {}) if quick else {})}

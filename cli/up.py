@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import FrameType
 
 from cli import services
@@ -25,7 +26,7 @@ def up() -> None:
     for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sent, _interrupt)
     with services.Services() as running:
-        env = start_servers(running, settings)
+        env = await_servers(running, settings, begin_servers(running, settings))
         running.start(services.prefect_worker(settings, env))
         simulator = running.start(services.simulator(settings, env))
         api = running.start(services.api(settings, env))
@@ -44,39 +45,58 @@ def up() -> None:
         )
 
 
-def start_servers(running: services.Services, settings: Settings, *, deploy: bool = True) -> Mapping[str, str]:
-    """Start Prefect and MLflow side by side, wait for both, and deploy the flows.
+@dataclass(frozen=True)
+class Starting:
+    """Prefect and MLflow on their way, with the environment for every process that shall use them."""
+
+    env: Mapping[str, str]
+    prefect: services.Service
+    mlflow: services.Service
+
+
+def begin_servers(running: services.Services, settings: Settings) -> Starting:
+    """Start Prefect and MLflow side by side; nobody waits for them yet."""
+    from flows.environment import prefect_environment
+    from store.registry import Registry
+
+    env = {
+        **prefect_environment(settings),
+        "MERIT_HOME": str(settings.root),
+        "MERIT_PREFECT_API_URL": f"http://127.0.0.1:{settings.prefect_port}/api",
+        "PREFECT_API_URL": f"http://127.0.0.1:{settings.prefect_port}/api",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    with steps() as report:
+        prefect = running.start(services.prefect_server(settings, env))
+        report("prepare the registry", 0, 1)
+        # Its tables are made here: two processes that make them at once would be in each other's way.
+        Registry(settings).models()
+        mlflow = running.start(services.mlflow_server(settings, env))
+    return Starting(env, prefect, mlflow)
+
+
+def await_servers(
+    running: services.Services, settings: Settings, starting: Starting, *, deploy: bool = True
+) -> Mapping[str, str]:
+    """Wait until both answer, and deploy the flows.
 
     Returns
     -------
     Environment for every process that shall use them.
     """
     from flows.deployments import deploy_all
-    from flows.environment import prefect_environment
-    from store.registry import Registry
 
     with steps() as report:
-        report("prepare the registry", 0, 4)
-        Registry(settings).models()
-        env = {
-            **prefect_environment(settings),
-            "MERIT_HOME": str(settings.root),
-            "MERIT_PREFECT_API_URL": f"http://127.0.0.1:{settings.prefect_port}/api",
-            "PREFECT_API_URL": f"http://127.0.0.1:{settings.prefect_port}/api",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
-        prefect = running.start(services.prefect_server(settings, env))
-        mlflow = running.start(services.mlflow_server(settings, env))
-        report("start the Prefect server", 1, 4)
-        running.wait(prefect)
-        report("start the MLflow server", 2, 4)
-        running.wait(mlflow)
-        report("deploy the flows", 3, 4)
+        report("start the Prefect server", 0, 3)
+        running.wait(starting.prefect)
+        report("start the MLflow server", 1, 3)
+        running.wait(starting.mlflow)
+        report("deploy the flows", 2, 3)
         if deploy:
-            deploy_all(settings, env)
-        report("servers are up", 4, 4)
-    return env
+            deploy_all(settings, starting.env)
+        report("servers are up", 3, 3)
+    return starting.env
 
 
 def _announce(settings: Settings) -> None:

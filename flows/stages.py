@@ -5,7 +5,7 @@ the results of finished stages and goes on after them; another run never sees th
 other data tomorrow. Tasks exchange references and paths, never frames.
 
 Tasks have no tags of their own but those of the run: Prefect asks the server about limits on a set of tags before each
-task, which takes up to two seconds for a set that it has not just asked about.
+task, unless it has asked about that very set in the last five seconds.
 """
 
 from __future__ import annotations

@@ -258,10 +258,12 @@ def current_revision(connection: Connection) -> str | None:
 
 @cache
 def head_revision() -> str | None:
-    """The newest revision that this version of Meritorder brings."""
-    from alembic.script import ScriptDirectory
+    """The newest revision that this version of Meritorder brings.
 
-    return ScriptDirectory.from_config(alembic_config()).get_current_head()
+    By the files, which are called as their revisions are: every process asks, few have anything to migrate, and Alembic
+    takes a tenth of a second to import.
+    """
+    return max((file.stem for file in (MIGRATIONS / "versions").glob("[0-9]*.py")), default=None)
 
 
 def alembic_config() -> Any:

@@ -7,8 +7,9 @@ are chosen by the error of differences between models where rows show several.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from models.routing.members import Constant, Curved, Linear, Member, Nearest, Re
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.bool_]
+Pair = tuple[float, float]  # penalty of what is common, penalty of a model's own
 
 # Penalties of slopes in units of rows × mean variance of a column, weakest first.
 STRENGTHS = (0.003, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
@@ -99,17 +101,38 @@ def ridge_of(common: float, own: float, columns: Sequence[int] | None = None) ->
 
 def find_ridge(given: Material, target: Floats) -> Found:
     """Ridge regression on everything that the vectors hold."""
-    pairs = [(common, own) for common in COMMON for own in (*STRENGTHS, _NONE)]
+    common, own = _penalties(target, STRENGTHS, lambda pairs: _held_out(given, target, pairs))
+    return found(ridge_of(common, own), given, target, common=common, own=own)
+
+
+def _penalties(
+    target: Floats, strengths: Sequence[float], held_out: Callable[[Sequence[Pair]], dict[Pair, Floats]]
+) -> Pair:
+    """Penalties of what is common and of what is a model's own, by predictions of rows held out.
+
+    What is common does not decide between models: its penalty comes first, by the plain error; the other then for that
+    one alone.
+    """
+    shared = held_out([(common, _NONE) for common in COMMON])
+    common, _ = min(shared, key=lambda pair: _plain(target, shared[pair]))
+    beside = held_out([(common, own) for own in strengths])
+    return min(beside, key=lambda pair: difference_error(target, beside[pair]))
+
+
+def _held_out(given: Material, target: Floats, pairs: Sequence[Pair], tasks: Fit | None = None) -> dict[Pair, Floats]:
+    """What ridge regression says of each row without its fold, under each pair of penalties; with `tasks` it is fitted
+    to what they leave, and added to what they say."""
     made = {pair: np.empty(target.shape) for pair in pairs}
     for one in np.unique(given.fold):
         held = given.fold == one
-        normal = Normal(given, target, ~held)
+        vectors, rest, said = given.vectors[held], target, np.zeros(())
+        if tasks is not None:
+            base = tasks(given, target, ~held)
+            rest, said = _left(base, given, target), base.predict(vectors)
+        normal = Normal(given, rest, ~held)
         for pair in pairs:
-            made[pair][held] = normal.solved(*pair).predict(given.vectors[held])
-    # What is common does not decide between models: its penalty first, by the plain error.
-    common = min(COMMON, key=lambda one: _plain(target, made[one, _NONE]))
-    own = min(STRENGTHS, key=lambda one: difference_error(target, made[common, one]))
-    return found(ridge_of(common, own), given, target, common=common, own=own)
+            made[pair][held] = said + normal.solved(*pair).predict(vectors)
+    return made
 
 
 class Normal:
@@ -134,8 +157,14 @@ class Normal:
         filled = np.where(seen, rest, 0.0)
         self._right = vectors.T @ filled
         self._counts = np.maximum(seen.sum(axis=0), 1).astype(np.float64)
-        whole = bool(seen.all())
-        self._own = [self._shared[0]] if whole else [_gram(vectors, seen[:, one]) for one in range(target.shape[1])]
+        self._centred, self._seen = vectors, seen
+
+    @cached_property
+    def _own(self) -> list[Floats]:
+        """Of each model; one for all where every row shows every model."""
+        if self._seen.all():
+            return [self._shared[0]]
+        return [_gram(self._centred, self._seen[:, one]) for one in range(self._seen.shape[1])]
 
     def solved(self, common: float, own: float) -> Linear:
         """Slopes under penalties for what is common and for what is a model's own."""
@@ -261,17 +290,8 @@ def refined_of(prior: float, sharpness: float, common: float, own: float) -> Fit
 def find_refined(given: Material, target: Floats, task: Found) -> Found:
     """As `find_ridge`, on what the mean of the task leaves."""
     prior, sharpness = float(task.settings["prior_rows"]), float(task.settings["sharpness"])
-    pairs = [(common, own) for common in COMMON for own in (*STRENGTHS, _NONE)]
-    made = {pair: np.empty(target.shape) for pair in pairs}
-    for one in np.unique(given.fold):
-        held = given.fold == one
-        base = tasks_of(prior, sharpness)(given, target, ~held)
-        said = base.predict(given.vectors[held])
-        normal = Normal(given, _left(base, given, target), ~held)
-        for pair in pairs:
-            made[pair][held] = said + normal.solved(*pair).predict(given.vectors[held])
-    common = min(COMMON, key=lambda one: _plain(target, made[one, _NONE]))
-    own = min((*STRENGTHS, _NONE), key=lambda one: difference_error(target, made[common, one]))
+    tasks = tasks_of(prior, sharpness)
+    common, own = _penalties(target, (*STRENGTHS, _NONE), lambda pairs: _held_out(given, target, pairs, tasks))
     settings = {"prior_rows": prior, "sharpness": sharpness, "common": common, "own": own}
     return found(refined_of(prior, sharpness, common, own), given, target, **settings)
 

@@ -14,7 +14,8 @@ from typing import Any
 
 # Forked from a process without threads, which does nothing else.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["uvicorn", "serving.app", "serving.gateway_app", "mlflow", "skops.io", "catboost"])
+_STORES = ("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "psycopg")
+_CONTEXT.set_forkserver_preload(["uvicorn", "serving.app", "serving.gateway_app", *_STORES, "skops.io", "catboost"])
 
 _BEGIN = """
 import os
