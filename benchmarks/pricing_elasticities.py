@@ -25,9 +25,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from models.lifecycle.threads import one_blas_thread
 from models.pricing.absorbed import Effects, fit
 from models.pricing.causal import causal
-from models.pricing.family import PricingFamily, PricingOptions, one_blas_thread
+from models.pricing.family import PricingFamily, PricingOptions
 from models.pricing.panel import panel_of
 
 END = date(2026, 11, 19)

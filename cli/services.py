@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
@@ -76,7 +77,7 @@ class Service:
         if not self.ready_url:
             return True
         try:
-            return httpx.get(self.ready_url, timeout=2).status_code == 200
+            return _client().get(self.ready_url).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -137,6 +138,13 @@ class Services:
     def died(self) -> Service | None:
         """The first service that ended on its own, if any."""
         return next((one for one in self.running if one.process and one.process.poll() is not None), None)
+
+
+@cache
+def _client() -> httpx.Client:
+    """One for all questions: making a client, which reads the certificates of all authorities, takes ten times as long
+    as a question."""
+    return httpx.Client(timeout=2)
 
 
 def prefect_server(settings: Settings, env: Mapping[str, str]) -> Service:

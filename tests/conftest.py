@@ -100,6 +100,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: next((n for n, folder in enumerate(SLOW) if item.nodeid.startswith(folder)), len(SLOW)))
 
 
+class EndWithFolder:
+    """What a folder's conftest.py makes for a session ends when the folder's tests are done: servers would work on, and
+    their clients ask them, beside all that comes after."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[pytest.FixtureDef[Any], Any]] = []
+
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any], request: Any) -> None:
+        if fixturedef.scope == "session" and (ROOT / fixturedef.baseid).is_dir():
+            self.made.append((fixturedef, request))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, nextitem: pytest.Item | None) -> Iterator[None]:
+        yield
+        if nextitem is None:
+            return
+        around = set(nextitem.path.parents)
+        over = [one for one in self.made if ROOT / one[0].baseid not in around]
+        self.made = [one for one in self.made if one not in over]
+        for fixture, request in reversed(over):
+            fixture.finish(request)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(EndWithFolder())
+
+
 def pytest_collectstart() -> None:
     """Until all tests are collected nothing goes away."""
     gc.disable()

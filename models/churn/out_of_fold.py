@@ -5,11 +5,9 @@ Encoders are fitted inside each fold, so that nothing of a held-out row reaches 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,13 +18,11 @@ from models.churn.boosters import MOST_TREES, SETTINGS, Trained, settings_for, t
 from models.churn.encoding import Encoder, Matrix
 from models.churn.linear import STRENGTHS, LinearBasis, ridge_path
 from models.churn.metrics import log_loss_rows, sigmoid
+from models.lifecycle.threads import side_by_side
 
 MANY_ROWS = 15_000
 MANY_CELLS = 2_000_000
 FOLDS_OF_MANY_ROWS = 3
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -145,22 +141,3 @@ def linear(folds: Sequence[Fold], rows: int, threads: int) -> OutOfFold:
     losses = [float(log_loss_rows(y, sigmoid(row)).mean()) for row in table]
     best = int(np.argmin(losses))
     return OutOfFold(table[best], {"C": STRENGTHS[best]})
-
-
-def side_by_side(work: Callable[[T], R], items: Iterable[T], threads: int) -> list[R]:
-    """Results in order. The libraries release the interpreter lock while they train."""
-    jobs = list(items)
-    with one_blas_thread():
-        if threads == 1 or len(jobs) < 2:
-            return [work(job) for job in jobs]
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(work, jobs))
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Linear algebra on one thread: sums in the same order on every machine."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"):
-        yield

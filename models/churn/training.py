@@ -27,8 +27,8 @@ from models.churn.out_of_fold import (
     boosted,
     encode_folds,
     linear,
-    one_blas_thread,
 )
+from models.lifecycle.threads import one_blas_thread
 from store.errors import InvalidValue, TrainingError
 
 EXAMPLES = 5

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.lifecycle.evaluation import Evaluation, Plots, slices_of
 from models.lifecycle.family import Candidate, Metric, Model, Split
+from models.lifecycle.threads import one_blas_thread
 from models.pricing.members import MEMBERS, Demand
 from models.pricing.model import PricingModel
 from models.pricing.options import PricingOptions
@@ -236,15 +236,6 @@ class PricingFamily:
             "dated": panel.dated,
         }
         return replace(model, elasticities=found.elasticities, experiments=found.experiments, facts=facts)
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Linear algebra on one thread: sums in the same order on every machine."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"):
-        yield
 
 
 def _groups(panel: Panel, holdout: pd.DataFrame) -> NDArray[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.lifecycle.threads import one_blas_thread
 from models.quality.design import COLUMNS, COMPLEXITIES, DOMAINS, WIDTH, design
 from models.quality.metrics import ece, log_loss_rows
 from models.quality.model import QualityModel
@@ -64,9 +65,7 @@ def fit(name: str, given: TrainingRows, options: QualityOptions) -> QualityModel
     TrainingError : an unknown candidate.
     """
     # Sums in the same order on every machine, and matrices are too small for several threads to pay.
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         return _fitted(name, given, options)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.lifecycle.threads import side_by_side
 from models.routing.fitting import Found, difference_error
 from models.routing.material import Material, centres_of
 from models.routing.members import Member
@@ -146,12 +147,14 @@ def fit_strangeness(given: Material) -> Strangeness:
     assert given.group_fold is not None
     near = np.empty(len(given))
     far = np.empty(len(given))
-    for one in np.unique(given.group_fold):
-        held = given.group_fold == one
-        far[held] = distance(given.vectors[held], *neighbourhoods(given.vectors[~held], given.seed))
-    for one in np.unique(given.fold):
-        held = given.fold == one
-        near[held] = distance(given.vectors[held], *neighbourhoods(given.vectors[~held], given.seed))
+
+    def one(job: tuple[Floats, NDArray[np.bool_]]) -> None:
+        made, held = job
+        made[held] = distance(given.vectors[held], *neighbourhoods(given.vectors[~held], given.seed))
+
+    jobs = [(far, given.group_fold == number) for number in np.unique(given.group_fold)]
+    jobs += [(near, given.fold == number) for number in np.unique(given.fold)]
+    side_by_side(one, jobs, given.threads)
     offset, slope = _logistic(near, far)
     centres, radius = neighbourhoods(given.vectors, given.seed)
     return Strangeness(centres, radius, offset, slope)

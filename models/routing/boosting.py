@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.routing.fitting import Found, levels
+from models.routing.fitting import Found
 from models.routing.material import Fit, Material
 from models.routing.members import DEEPEST, Member, Trees
+from models.routing.normal import levels
 
 Floats = NDArray[np.float64]
 

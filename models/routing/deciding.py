@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from models.lifecycle.threads import one_blas_thread
 from models.routing.model import RoutingModel
-from models.routing.training import one_blas_thread
 from store.errors import InvalidValue
 
 CHUNK = 4_096

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.gist import STRUCTURE
+from models.lifecycle.threads import side_by_side
 from models.routing.material import Fit, Material, out_of_fold
 from models.routing.members import Constant, Curved, Linear, Member, Nearest, Refined, Tasks
+from models.routing.normal import NONE, Normal, levels, padded
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.bool_]
@@ -29,8 +29,6 @@ COMMON = (0.003, 0.03, 0.1, 0.3, 1.0, 3.0)
 # Rows that the mean of everything weighs as much as, in the mean of a neighbourhood.
 PRIOR_ROWS = (5.0, 15.0, 40.0, 120.0)
 CENTRES = ((12, 60), (24, 160), (40, 400))
-# A penalty under which nothing is left.
-_NONE = 1e6
 _LENGTH = (STRUCTURE.index("length"), STRUCTURE.index("words"))
 
 
@@ -74,17 +72,6 @@ def difference_error(target: Floats, predicted: Floats) -> float:
     return float(np.nanmean(error**2))
 
 
-def levels(target: Floats, rows: Rows) -> Floats:
-    """Mean of each model; of all where it was never seen, and nearly so where it was seldom seen."""
-    part = target[rows]
-    seen = ~np.isnan(part)
-    count = seen.sum(axis=0)
-    total = np.nansum(part, axis=0)
-    overall = total.sum() / max(count.sum(), 1)
-    made: Floats = (total + 4.0 * overall) / (count + 4.0)
-    return made
-
-
 def fit_constant(given: Material, target: Floats, rows: Rows) -> Member:  # noqa: ARG001
     """The mean of each model."""
     return Constant(levels(target, rows))
@@ -113,7 +100,7 @@ def _penalties(
     What is common does not decide between models: its penalty comes first, by the plain error; the other then for that
     one alone.
     """
-    shared = held_out([(common, _NONE) for common in COMMON])
+    shared = held_out([(common, NONE) for common in COMMON])
     common, _ = min(shared, key=lambda pair: _plain(target, shared[pair]))
     beside = held_out([(common, own) for own in strengths])
     return min(beside, key=lambda pair: difference_error(target, beside[pair]))
@@ -123,8 +110,9 @@ def _held_out(given: Material, target: Floats, pairs: Sequence[Pair], tasks: Fit
     """What ridge regression says of each row without its fold, under each pair of penalties; with `tasks` it is fitted
     to what they leave, and added to what they say."""
     made = {pair: np.empty(target.shape) for pair in pairs}
-    for one in np.unique(given.fold):
-        held = given.fold == one
+
+    def one(number: int) -> None:
+        held = given.fold == number
         vectors, rest, said = given.vectors[held], target, np.zeros(())
         if tasks is not None:
             base = tasks(given, target, ~held)
@@ -132,66 +120,9 @@ def _held_out(given: Material, target: Floats, pairs: Sequence[Pair], tasks: Fit
         normal = Normal(given, rest, ~held)
         for pair in pairs:
             made[pair][held] = said + normal.solved(*pair).predict(vectors)
+
+    side_by_side(one, np.unique(given.fold).tolist(), given.threads)
     return made
-
-
-class Normal:
-    """Normal equations of the two parts, to be solved under many penalties."""
-
-    def __init__(self, given: Material, target: Floats, rows: Rows, columns: Sequence[int] | None = None) -> None:
-        self._columns = columns
-        self._width = given.vectors.shape[1]
-        vectors = given.vectors[rows].astype(np.float64)
-        if columns is not None:
-            vectors = vectors[:, list(columns)]
-        self._mean = vectors.mean(axis=0)
-        vectors -= self._mean
-        self._level = levels(target, rows)
-        rest = target[rows] - self._level
-        seen = ~np.isnan(rest)
-        count = seen.sum(axis=1)
-        shared = np.where(count > 0, np.nansum(rest, axis=1) / np.maximum(count, 1), 0.0)
-        weight = count / max(count.max(), 1)
-        self._unit = max(float(np.mean(np.einsum("ij,ij->j", vectors, vectors)) / len(vectors)), 1e-12)
-        self._shared = _gram(vectors, weight), vectors.T @ (shared * weight), max(float(weight.sum()), 1.0)
-        filled = np.where(seen, rest, 0.0)
-        self._right = vectors.T @ filled
-        self._counts = np.maximum(seen.sum(axis=0), 1).astype(np.float64)
-        self._centred, self._seen = vectors, seen
-
-    @cached_property
-    def _own(self) -> list[Floats]:
-        """Of each model; one for all where every row shows every model."""
-        if self._seen.all():
-            return [self._shared[0]]
-        return [_gram(self._centred, self._seen[:, one]) for one in range(self._seen.shape[1])]
-
-    def solved(self, common: float, own: float) -> Linear:
-        """Slopes under penalties for what is common and for what is a model's own."""
-        gram, right, size = self._shared
-        together = np.linalg.solve(_padded(gram, common * self._unit * size), right)
-        if own >= _NONE:
-            beside: Any = np.zeros_like(self._right)
-        elif len(self._own) == 1:
-            left = _padded(self._own[0], own * self._unit * float(self._counts[0]))
-            beside = np.linalg.solve(left, self._right - (self._own[0] @ together)[:, None])
-        else:
-            beside = np.column_stack(
-                [
-                    np.linalg.solve(
-                        _padded(part, own * self._unit * self._counts[one]), self._right[:, one] - part @ together
-                    )
-                    for one, part in enumerate(self._own)
-                ]
-            )
-        slope: Floats = np.asarray(together[:, None] + beside, np.float64)
-        mean: Floats = np.asarray(self._mean, np.float64)
-        if self._columns is not None:
-            wide, middle = np.zeros((self._width, slope.shape[1])), np.zeros(self._width)
-            wide[list(self._columns)] = slope
-            middle[list(self._columns)] = mean
-            slope, mean = wide, middle
-        return Linear(self._level - mean @ slope, slope.astype(np.float32))
 
 
 def find_length(given: Material, target: Floats) -> Found:
@@ -260,7 +191,7 @@ def tasks_of(prior: float, sharpness: float) -> Fit:
         share = goal.mean(axis=0)
         unit = float(np.mean(np.var(vectors, axis=0)))
         vectors -= mean
-        left = _padded(vectors.T @ vectors, 0.02 * unit * len(vectors))
+        left = padded(vectors.T @ vectors, 0.02 * unit * len(vectors))
         slope = np.linalg.solve(left, vectors.T @ (goal - share))
         return Tasks((sharpness * slope).astype(np.float32), sharpness * (share - mean @ slope), table)
 
@@ -291,7 +222,7 @@ def find_refined(given: Material, target: Floats, task: Found) -> Found:
     """As `find_ridge`, on what the mean of the task leaves."""
     prior, sharpness = float(task.settings["prior_rows"]), float(task.settings["sharpness"])
     tasks = tasks_of(prior, sharpness)
-    common, own = _penalties(target, (*STRENGTHS, _NONE), lambda pairs: _held_out(given, target, pairs, tasks))
+    common, own = _penalties(target, (*STRENGTHS, NONE), lambda pairs: _held_out(given, target, pairs, tasks))
     settings = {"prior_rows": prior, "sharpness": sharpness, "common": common, "own": own}
     return found(refined_of(prior, sharpness, common, own), given, target, **settings)
 
@@ -309,7 +240,7 @@ def curved_of(strength: float) -> Fit:
     """Difficulty of a prompt by ridge regression, and a logistic curve over it for each model."""
 
     def fit(given: Material, target: Floats, rows: Rows) -> Member:
-        line = ridge_of(strength, _NONE)
+        line = ridge_of(strength, NONE)
         whole = line(given, target, rows)
         assert isinstance(whole, Linear)
         hardness = -whole.slope[:, 0].astype(np.float64)
@@ -367,23 +298,6 @@ def _logistic(difficulty: Floats, target: Floats) -> tuple[Floats, Floats, Float
                 break
         ability[one], slope[one] = a, b
     return ability, slope, floor
-
-
-def _gram(vectors: Floats, weight: NDArray[Any]) -> Floats:
-    # Of rows that do not count there is nothing to multiply.
-    rows = weight > 0
-    part = vectors if rows.all() else vectors[rows]
-    own = np.asarray(weight, np.float64)[rows]
-    # A matrix with its own transpose is half the work, and needs no copy.
-    alike = len(own) > 0 and bool((own == own[0]).all())
-    made: Floats = own[0] * (part.T @ part) if alike else (part * own[:, None]).T @ part
-    return made
-
-
-def _padded(gram: Floats, penalty: float) -> Floats:
-    made = gram.copy()
-    made[np.diag_indices_from(made)] += penalty + 1e-9
-    return made
 
 
 def _shrunk(rest: Floats, place: NDArray[np.int64], count: int, common: float, own: float) -> Floats:

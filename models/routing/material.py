@@ -13,6 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from models.lifecycle.threads import side_by_side
 from models.routing.basis import Basis, fit_basis
 from models.routing.members import Member
 from models.routing.options import RoutingOptions
@@ -48,9 +49,12 @@ class Material:
     task: NDArray[np.int64] | None
 
     seed: int
+    threads: int = 1
     # What candidates have in common, by name, so that none is found twice.
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    # Held while a candidate is fitted; what it has in common with others is found on several threads.
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    making: dict[str, threading.RLock] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.outcomes)
@@ -72,7 +76,8 @@ class Material:
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What `make` makes, made once."""
-        with self.lock:
+        # A lock for each: what is made on several threads may ask for other things that are made once.
+        with self.making.setdefault(name, threading.RLock()):
             if name not in self.kept:
                 self.kept[name] = make()
             found: T = self.kept[name]
@@ -120,15 +125,19 @@ def prepare(seen: Outcomes, options: RoutingOptions) -> Material:
         dealt(seen.group, min(options.folds, len(groups)), options.seed, even=True) if coarse else None,
         np.unique(seen.group, return_inverse=True)[1] if tasks else None,
         options.seed,
+        options.threads,
     )
 
 
 def out_of_fold(fit: Fit, given: Material, target: Floats, fold: NDArray[np.int64]) -> Floats:
     """Predictions of each row by a member that was fitted without its fold."""
     made = np.empty(target.shape)
-    for one in np.unique(fold):
-        held = fold == one
+
+    def one(number: int) -> None:
+        held = fold == number
         made[held] = fit(given, target, ~held).predict(given.vectors[held])
+
+    side_by_side(one, np.unique(fold).tolist(), given.threads)
     return made
 
 

@@ -14,7 +14,7 @@ class RoutingOptions:
     Attributes
     ----------
     seed : of folds, projections, clusters, trees and bootstrap.
-    threads : for trees; never changes a number.
+    threads : that work on folds and trees; never changes a number.
     folds : for out-of-fold predictions.
     holdout_share : rows that are judged on.
     dimensions : of the space that words are projected into.

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.lifecycle.threads import one_blas_thread
 from models.routing import boosting, fitting
 from models.routing.amounts import FoundAmounts, find_amounts
 from models.routing.blend import Blend, fit_blend, weights_of
 from models.routing.curve import Singles, read
-from models.routing.fitting import Found, levels
+from models.routing.fitting import Found
 from models.routing.material import Material, row_numbers
 from models.routing.model import RoutingModel, Scale
+from models.routing.normal import levels
 from models.routing.options import RoutingOptions
 from models.routing.outcomes import Outcomes
 from models.routing.regret import Reward, Worth, regret_rows, worth
@@ -201,12 +202,3 @@ def _spread(given: Material, inside: Floats) -> Tradeoff:
 
 def _amount(kind: str, given: Material) -> FoundAmounts:
     return given.once(f"amount {kind}", lambda: find_amounts(given, getattr(given.outcomes, kind)))
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Linear algebra on one thread: sums in the same order on every machine."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"):
-        yield

@@ -114,7 +114,7 @@ def until(condition: Callable[[], Any], logs: Path) -> Any:
         with contextlib.suppress(httpx.TransportError):
             if found := condition():
                 return found
-        time.sleep(0.1)
+        time.sleep(0.5)
     told = "\n".join(f"== {log.name}\n{log.read_text(errors='replace')[-3000:]}" for log in logs.glob("*.log"))
     raise AssertionError(f"This did not come to pass within {PATIENCE} s.\n{told}")
 

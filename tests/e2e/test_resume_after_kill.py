@@ -125,7 +125,7 @@ def until(condition: Callable[[], Any], processes: Processes, patience: float = 
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.1)
+        time.sleep(0.5)
     raise AssertionError(f"This did not come to pass within {patience} s.\n{processes.told()}")
 
 

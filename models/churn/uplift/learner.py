@@ -24,13 +24,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.churn.encoding import Encoder
-from models.churn.out_of_fold import assign_folds, one_blas_thread
+from models.churn.out_of_fold import assign_folds
 from models.churn.uplift.campaign import Campaign
 from models.churn.uplift.model import UpliftModel
 from models.churn.uplift.qini import Ranking, rankings
 from models.churn.uplift.randomisation import Balance, balance
 from models.churn.uplift.stages import EffectRegression, outcome_probability
 from models.lifecycle.evaluation import Estimate
+from models.lifecycle.threads import one_blas_thread
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from features.tabular import values_of
 from models.churn.encoding import Encoder
 from models.churn.linear import fit_ridge, log_odds
-from models.churn.out_of_fold import assign_folds, one_blas_thread
+from models.churn.out_of_fold import assign_folds
 from models.churn.uplift.campaign import Campaign
 from models.churn.uplift.stages import plain_basis
+from models.lifecycle.threads import one_blas_thread
 from models.monitoring.multiplicity import benjamini_hochberg
 from store.errors import InvalidValue
 

@@ -12,6 +12,7 @@ from features.views.llm_costs import cost_cells
 from features.views.llm_prompts import Read, kept_prompts
 from features.views.llm_waiting import waiting_cells
 from features.views.spend import midnight
+from models.lifecycle.threads import one_blas_thread
 from models.spend.recommending.advice import MONTH, Advice
 from models.spend.recommending.another_model import Tolerance, cheaper_models
 from models.spend.recommending.expected import expected
@@ -79,10 +80,8 @@ def look(
     ------
     EmptyData : no chat was answered in this time.
     """
-    from threadpoolctl import threadpool_limits
-
     # Many small matrices: threads would wait for each other longer than they work.
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         return _look(settings, as_of, means, wanted or Wanted(), days, workspace, seed)
 
 

@@ -14,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from models.lifecycle.threads import one_blas_thread
+
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Link = Literal["logit", "log"]
 
@@ -74,10 +76,8 @@ def fit(cells: pd.DataFrame, count: str, total: str, effects: Sequence[Effect], 
         are left out; their days say how much more a cell varies than its distribution would have it.
     link : "logit" for means between 0 and 1, "log" for positive ones.
     """
-    from threadpoolctl import threadpool_limits
-
     # Matrices of a few hundred columns: threads would wait for each other longer than they work.
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread():
         return _fit(cells, count, total, effects, link)
 
 

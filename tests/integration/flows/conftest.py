@@ -32,7 +32,7 @@ from store.settings import Settings
 END = datetime(2026, 3, 1)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """API address of a real server on a database of its own."""
     from prefect.flow_engine import BaseFlowRunEngine

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from models.routing.blend import weights_of
-from models.routing.fitting import difference_error, find_length, fit_constant, found, levels
+from models.routing.fitting import difference_error, find_length, fit_constant, found
 from models.routing.material import Material, out_of_fold, prepare
 from models.routing.model import RoutingModel, Scale
+from models.routing.normal import levels
 from models.routing.options import RoutingOptions
 from models.routing.outcomes import Outcomes
 from models.routing.regret import regret_rows, worth
@@ -185,3 +186,17 @@ def test_length_alone_finds_what_length_tells(table: Table, outcomes_from: From,
     score = given.outcomes.score
     blind = found(fit_constant, given, score).predicted
     assert difference_error(score, find_length(given, score).predicted) < 0.7 * difference_error(score, blind)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.5])
+def test_threads_change_nothing(table: Table, outcomes_from: From, few: RoutingOptions, missing: float) -> None:
+    fresh = outcomes_from(table(50, 9))
+    said = []
+    for threads in (1, 3):
+        model, given = learned(table, outcomes_from, replace(few, threads=threads), missing=missing)
+        assert given.threads == threads
+        said.append((model.selection, *model.predict(model.vectors(fresh.gists))))
+    (one, quality, cost), (several, as_well, costs) = said
+    assert one == several
+    assert np.array_equal(quality, as_well)
+    assert np.array_equal(cost, costs)

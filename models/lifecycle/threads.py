@@ -1,0 +1,49 @@
+"""Work on several threads whose results do not depend on how many there are."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def side_by_side(work: Callable[[T], R], items: Iterable[T], threads: int) -> list[R]:
+    """`[work(item) for item in items]`. The libraries release the interpreter lock while they calculate."""
+    jobs = list(items)
+    with one_blas_thread():
+        if threads == 1 or len(jobs) < 2:
+            return [work(job) for job in jobs]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(work, jobs))
+
+
+_guard = threading.Lock()
+_limits: list[Any] = []
+_within = 0
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Linear algebra on one thread: sums in the same order on every machine.
+
+    The limit is one of the process. Who leaves first would lift it for the others: the last one does.
+    """
+    global _within
+    from threadpoolctl import threadpool_limits
+
+    with _guard:
+        # Each time anew: libraries may have been loaded since.
+        _limits.append(threadpool_limits(1, user_api="blas"))
+        _within += 1
+    try:
+        yield
+    finally:
+        with _guard:
+            _within -= 1
+            while not _within and _limits:
+                _limits.pop().restore_original_limits()
