@@ -35,6 +35,7 @@ install: .venv/installed
 	@echo "Installing the locked requirements into .venv (one to three minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m models.forecasting.compiled
 	@touch $@
 
 install-deep: $(DEEP)/installed  ## Chronos-2, LSTM and autoencoder, in an environment of their own on top of .venv

@@ -23,10 +23,16 @@ from store.database import dispose
 from store.registry import Registry
 from store.settings import Settings
 
-from .forked import MODULE, Forked
+from .forked import MODULE, Forked, stop_forking
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (pd.DataFrame({"a": [1.0, 2.0]}), pd.DataFrame({"p": [0.1, 0.9]}))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forks_end() -> Iterator[None]:
+    yield
+    stop_forking()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import subprocess
 from collections.abc import Mapping
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ import runpy, sys
 sys.argv[1:] = arguments
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
+
+
+def stop_forking() -> None:
+    """End the process that others are forked off. By itself it goes a second after this one has gone."""
+    forkserver._forkserver._stop()
 
 
 class Forked:
