@@ -133,8 +133,10 @@ def pytest_collectstart() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Modules and collected tests stay: the garbage collector need not walk over millions of objects again."""
+    """Modules and collected tests stay: the garbage collector need not walk over millions of objects again, nor so often
+    over those of a test."""
     gc.freeze()
+    gc.set_threshold(10_000)
     gc.enable()
 
 
