@@ -133,7 +133,7 @@ def pytest_collectstart() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Modules and collected tests stay: the garbage collector need not walk over millions of objects again, nor so often
+    """Modules and collected tests stay: the garbage collector need not walk over millions of objects again, and seldom
     over those of a test."""
     gc.freeze()
     gc.set_threshold(10_000)
