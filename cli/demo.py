@@ -66,7 +66,7 @@ def demo(
         # They get ready while the data are made and loaded.
         starting = _timed(story, "start servers", lambda: begin_servers(running, settings))
         as_of = _data(settings, customers, days, story)
-        env = _timed(story, "wait for them", lambda: await_servers(running, settings, starting, deploy=False))
+        env = _timed(story, "wait for the servers", lambda: await_servers(running, settings, starting, deploy=False))
         settings = settings.model_copy(update={"prefect_api_url": env["PREFECT_API_URL"]})
         for flow in TRAININGS:
             given = {"as_of": as_of, **(QUICK.get(flow, {}) if quick else {})}

@@ -142,8 +142,8 @@ class Services:
 
 @cache
 def _client() -> httpx.Client:
-    """One for all questions: making a client, which reads the certificates of all authorities, takes ten times as long
-    as a question."""
+    """One for all questions: making a client, which reads the certificates of all authorities, takes longer than they
+    do."""
     return httpx.Client(timeout=2)
 
 
