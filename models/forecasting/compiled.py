@@ -14,7 +14,7 @@ from models.forecasting.series import Series
 
 
 def compile_all() -> None:
-    """Fit it, forecast from the end and from an earlier moment, with a season and without."""
+    """Fit such a model, forecast from the end and from an earlier moment, with a season and without."""
     y = np.cos(np.arange(24) * np.pi / 2) + np.arange(24.0)
     for seasons in ((), (4,)):
         path = MEMBERS["AutoCES"].fit(Series("compiled", y, seasons, Grid("integer", 1)), 20, 4)

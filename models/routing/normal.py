@@ -90,6 +90,7 @@ class Normal:
 
 
 def gram(vectors: Floats, weight: NDArray[Any]) -> Floats:
+    """Weighted products of the columns with each other, (width, width)."""
     # Of rows that do not count there is nothing to multiply.
     rows = weight > 0
     part = vectors if rows.all() else vectors[rows]
@@ -101,6 +102,7 @@ def gram(vectors: Floats, weight: NDArray[Any]) -> Floats:
 
 
 def padded(gram: Floats, penalty: float) -> Floats:
+    """With the penalty on the diagonal, and a little more, so that it can be solved in any case."""
     made = gram.copy()
     made[np.diag_indices_from(made)] += penalty + 1e-9
     return made
