@@ -197,13 +197,14 @@ class Job:
             return
         admitted = outcome.gate.promoted
         await self._put(tuned, "admitted" if admitted else "withdrawn", expected_quality(model, outcome))
+        # Before it is told: who reads that it is admitted may ask it.
+        await tools.reload()
         await self._change(
             state="admitted" if admitted else "rejected",
             report=await asyncio.to_thread(outcome.to_dict),
             spent=outcome.cost,
             told=[_note(outcome.gate.reason)],
         )
-        await tools.reload()
         self._emit()
 
     async def _cancel(self, provider: Provider, model: Model) -> None:

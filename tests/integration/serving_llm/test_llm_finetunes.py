@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from features.world.llm.task import drawn_from
 from features.world.llm.tasks import draw
 from gateway.money import dollars, nanos
+from gateway.opening import OpenGateway
 from store import events, llm_finetunes
 from store.database import session
 from store.settings import Settings
@@ -24,7 +26,21 @@ PLACE = "/v1/finetunes"
 
 
 @pytest.fixture(scope="module")
-def api(make_home: Callable[..., Settings], closed: Run, simulator_process: Any) -> Iterator[Api]:
+def slow_reload() -> Iterator[None]:
+    """A gateway that needs a moment to take over a model: nothing may be told before it did."""
+    taken_over = OpenGateway.reload
+
+    async def slow(opened: OpenGateway) -> Any:
+        await asyncio.sleep(0.3)
+        return await taken_over(opened)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(OpenGateway, "reload", slow)
+        yield
+
+
+@pytest.fixture(scope="module")
+def api(make_home: Callable[..., Settings], closed: Run, simulator_process: Any, slow_reload: None) -> Iterator[Api]:
     """Workspaces that keep words, and in north good answers of a strong model that people liked."""
     simulator_process.reset()
     with closed(make_home(finetune_poll_seconds=0.05)) as made:
