@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,11 +36,9 @@ def one_blas_thread() -> Iterator[None]:
     The limit is one of the process. Who leaves first would lift it for the others: the last one does.
     """
     global _within
-    from threadpoolctl import threadpool_limits
-
     with _guard:
         # Each time anew: libraries may have been loaded since.
-        _limits.append(threadpool_limits(1, user_api="blas"))
+        _limits.append(one_thread_of("blas"))
         _within += 1
     try:
         yield
@@ -47,3 +47,19 @@ def one_blas_thread() -> Iterator[None]:
             _within -= 1
             while not _within and _limits:
                 _limits.pop().restore_original_limits()
+
+
+def one_thread_of(libraries: Literal["blas", "openmp"]) -> Any:
+    """A limit of this process, as a context, for what is loaded now."""
+    import threadpoolctl
+
+    assert threadpoolctl  # counted from the first time on
+    return _controller((len(sys.modules), next(reversed(sys.modules)))).limit(limits=1, user_api=libraries)
+
+
+@functools.lru_cache(1)
+def _controller(_imported: tuple[int, str]) -> Any:
+    """What limits the libraries in C. Looking for them takes milliseconds; more come with an import alone."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.lifecycle.threads import one_blas_thread
+from models.lifecycle.threads import one_blas_thread, one_thread_of
 from models.segmentation.behaviour import Behaviour
 from models.segmentation.partition import Centroids, Mixture, Partition, Scores, assign
 from models.segmentation.scaling import Scaler
@@ -27,9 +27,7 @@ _TIERS = 5
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Linear algebra and K-Means on one thread: sums in the same order on every machine."""
-    from threadpoolctl import threadpool_limits
-
-    with one_blas_thread(), threadpool_limits(1, user_api="openmp"):
+    with one_blas_thread(), one_thread_of("openmp"):
         yield
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from types import ModuleType
 
 import numpy as np
+import pytest
+import threadpoolctl
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from models.lifecycle.threads import one_blas_thread, side_by_side
+from models.lifecycle.threads import one_blas_thread, one_thread_of, side_by_side
 
 
 def blas_threads() -> set[int]:
@@ -37,3 +41,21 @@ def test_who_leaves_first_does_not_lift_the_limit_for_the_others() -> None:
         assert blas_threads() == {1}
         second.__exit__(None, None, None)
         assert blas_threads() == before == {2}
+
+
+def test_libraries_are_looked_for_again_once_something_was_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[threadpoolctl.ThreadpoolController] = []
+
+    class Looking(threadpoolctl.ThreadpoolController):
+        def __init__(self) -> None:
+            super().__init__()
+            looked.append(self)
+
+    monkeypatch.setattr(threadpoolctl, "ThreadpoolController", Looking)
+    monkeypatch.setitem(sys.modules, "imported_first", ModuleType("imported_first"))
+    for _ in range(3):
+        with one_blas_thread(), one_thread_of("openmp"):
+            assert len(looked) == 1
+    monkeypatch.setitem(sys.modules, "imported_later", ModuleType("imported_later"))
+    with one_blas_thread():
+        assert len(looked) == 2
