@@ -23,6 +23,7 @@ import hypothesis
 import pytest
 import sqlalchemy as sa
 import typer.main
+from filelock import FileLock
 from pydantic import SecretStr
 from sqlalchemy.engine import Connection
 from xdist.scheduler import LoadFileScheduling
@@ -146,12 +147,33 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`once("name", make)`: a folder that was filled by `make(folder)`, by one of all workers."""
+    own = tmp_path_factory.getbasetemp()
+    place = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder = place / f"once-{name}"
+        with FileLock(place / f"once-{name}.lock"):
+            if not folder.exists():
+                making = tmp_path_factory.mktemp(name)
+                make(making)
+                making.rename(folder)
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def migrated(once: Callable[..., Path]) -> list[str]:
     """The statements that make an empty SQLite database into one that was migrated."""
-    home = Settings(home=tmp_path_factory.mktemp("migrated"), threads=1)
-    database.migrate(home)
-    database.dispose(home)
-    with closing(sqlite3.connect(home.root / "merit.db")) as connection:
+
+    def make(folder: Path) -> None:
+        home = Settings(home=folder, threads=1)
+        database.migrate(home)
+        database.dispose(home)
+
+    with closing(sqlite3.connect(once("migrated", make) / "merit.db")) as connection:
         return list(connection.iterdump())[1:-1]
 
 
@@ -208,13 +230,40 @@ def new_port() -> Iterator[Callable[[], int]]:
 
 
 @pytest.fixture(scope="session")
-def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mlflow_template(once: Callable[..., Path]) -> Path:
     """An MLflow database without runs. Making its tables takes seconds, copying it does not."""
-    home = tmp_path_factory.mktemp("mlflow")
-    Registry(Settings(home=home)).models()
-    with closing(sqlite3.connect(home / "mlflow.db")) as connection:
+
+    def make(home: Path) -> None:
+        registry = Registry(Settings(home=home))
+        registry.models()
+        registry.close()
+        _settle(home / "mlflow.db")
+
+    return once("mlflow", make) / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def prefect_template(once: Callable[..., Path]) -> Path:
+    """A database of a Prefect server that knows nothing yet. A server takes longer to make its tables than to start."""
+
+    def make(home: Path) -> None:
+        file = home / "prefect.db"
+        variables = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+            "PREFECT_HOME": str(home),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{file}",
+        }
+        command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+        subprocess.run(command, env=variables, check=True, capture_output=True, timeout=300)
+        _settle(file)
+
+    return once("prefect", make) / "prefect.db"
+
+
+def _settle(file: Path) -> None:
+    """Let all of a SQLite database be in its one file."""
+    with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return home / "mlflow.db"
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,9 +59,15 @@ def family(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Settings:
-    """A small world up to the change, loaded; the rest of its usage lies in `later.parquet`, the energy tripled."""
+def home(tmp_path: Path, mlflow_template: Path, prefect_template: Path) -> Settings:
+    """A small world up to the change, loaded; the rest of its usage lies in `later.parquet`, the energy tripled.
+
+    The stores of MLflow and Prefect have their tables.
+    """
     settings = Settings(home=tmp_path / "home", threads=1)
+    shutil.copy(mlflow_template, settings.root / "mlflow.db")
+    (settings.root / "prefect").mkdir()
+    shutil.copy(prefect_template, settings.root / "prefect" / "prefect.db")
     world = build(tmp_path / "world", customers=200, days=120, seed=7, end=END.date() - timedelta(days=1))
     usage = pd.read_parquet(world.table("usage_daily"))
     later = usage["day"] >= CHANGE

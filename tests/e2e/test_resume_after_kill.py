@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -75,9 +76,12 @@ class Processes:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Settings:
-    """A small world, loaded."""
+def home(tmp_path: Path, mlflow_template: Path, prefect_template: Path) -> Settings:
+    """A small world, loaded; the stores of MLflow and Prefect have their tables."""
     settings = Settings(home=tmp_path / "home", threads=2)
+    shutil.copy(mlflow_template, settings.root / "mlflow.db")
+    (settings.root / "prefect").mkdir()
+    shutil.copy(prefect_template, settings.root / "prefect" / "prefect.db")
     world = build(tmp_path / "world", customers=500, days=250, seed=7, end=date(2026, 10, 31))
     for name in CONTRACTS:
         ingest(settings, name, str(world.folder / "tables" / f"{name}.parquet"), {})

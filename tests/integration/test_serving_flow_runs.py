@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,9 +26,12 @@ SCHEMA = {
 
 
 @pytest.fixture(scope="module")
-def prefect_url(tmp_path_factory: pytest.TempPathFactory, new_port: Callable[[], int]) -> Iterator[str]:
+def prefect_url(
+    tmp_path_factory: pytest.TempPathFactory, new_port: Callable[[], int], prefect_template: Path
+) -> Iterator[str]:
     """API address of a server that knows the deployments `train-churn` and `backfill`."""
     home = tmp_path_factory.mktemp("prefect")
+    shutil.copy(prefect_template, home / "prefect.db")
     port = new_port()
     url = f"http://127.0.0.1:{port}/api"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}

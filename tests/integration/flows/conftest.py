@@ -23,6 +23,7 @@ from features.contracts import CONTRACTS
 from features.contracts.schema import arrow_schema
 from features.snapshot import read_dataset, write_dataset
 from features.stored_rows import sql_table
+from flows.environment import prefect_environment
 from models.lifecycle.evaluation import Estimate, Evaluation
 from models.lifecycle.family import Candidate, Metric, Model, Split
 from store.database import dispose, engine, migrate
@@ -33,8 +34,8 @@ END = datetime(2026, 3, 1)
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """API address of a real server on a database of its own."""
+def prefect_server(tmp_path_factory: pytest.TempPathFactory, prefect_template: Path) -> Iterator[str]:
+    """API address of a real server on a database of its own, with the settings that `merit up` gives to its services."""
     from prefect.flow_engine import BaseFlowRunEngine
     from prefect.settings import (
         PREFECT_API_URL,
@@ -43,18 +44,22 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         PREFECT_SERVER_LOGGING_LEVEL,
         temporary_settings,
     )
-    from prefect.testing.utilities import prefect_test_harness
+    from prefect.testing import utilities
 
     home = tmp_path_factory.mktemp("prefect")
+    (home / "server").mkdir()
+    shutil.copy(prefect_template, home / "server" / "prefect-test.db")
+    services = prefect_environment(Settings(home=home / "merit"))
     quiet = {PREFECT_HOME: home, PREFECT_LOGGING_LEVEL: "ERROR", PREFECT_SERVER_LOGGING_LEVEL: "CRITICAL"}
-    with (
-        temporary_settings(quiet),
-        prefect_test_harness(server_startup_timeout=120),
-        pytest.MonkeyPatch.context() as own,
-    ):
+    with pytest.MonkeyPatch.context() as own, temporary_settings(quiet):
+        for name, value in services.items():
+            if name.startswith("PREFECT_SERVER_SERVICES_"):
+                own.setenv(name, value)
+        own.setattr(utilities, "mkdtemp", lambda: str(home / "server"))
         # A heart sleeps for a second at a time, and every run would wait for it at its end.
         own.setattr(BaseFlowRunEngine, "heartbeat_seconds", None)
-        yield str(PREFECT_API_URL.value())
+        with utilities.prefect_test_harness(server_startup_timeout=120):
+            yield str(PREFECT_API_URL.value())
 
 
 @pytest.fixture
