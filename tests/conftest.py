@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import os
@@ -141,8 +142,9 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_sessionfinish() -> None:
-    """Libraries in C tell of what is not collected when the process ends."""
+@atexit.register
+def _collect_all() -> None:
+    """Libraries in C tell of what is not collected when the process ends. Before, pytest looks ten times."""
     gc.unfreeze()
 
 

@@ -35,7 +35,7 @@ END = datetime(2026, 3, 1)
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory, prefect_template: Path) -> Iterator[str]:
-    """API address of a real server on a database of its own, with the settings that `merit up` gives to its services."""
+    """API address of a real server on a database of its own, its services set as by `merit up`."""
     from prefect.flow_engine import BaseFlowRunEngine
     from prefect.settings import (
         PREFECT_API_URL,
